@@ -32,6 +32,7 @@ from api.commands import (
     report,
     retrain,
     serve,
+    stop,
     train,
     verify,
     versions,
@@ -54,8 +55,8 @@ for command in (
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
     versions.approve,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
-    versions.card, versions.adapter, report.report, maintenance.deploy, erase.erase, erase.erasures, replay.replay,
-    demo.demo, verify.verify, doctor.doctor,
+    versions.card, versions.adapter, stop.stop, report.report, maintenance.deploy, erase.erase, erase.erasures,
+    replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, own, revoke, end.")

@@ -23,6 +23,7 @@ from retrain.runs.hold import held
 from retrain.runs.hours import put_off
 from retrain.runs.processes import keeping
 from retrain.runs.record import close_failed
+from retrain.runs.stopped import pause_while_stopped
 from retrain.runs.used import keep_used
 from retrain.runs.workspace import Workspace
 
@@ -52,6 +53,7 @@ def run(site: Site, job: RunJob) -> Retry | None:
 def run_here(site: Site, run_id: UUID) -> Retry | None:
     """Continue a run from its current state to its end, on this machine. A run that has ended is left unchanged."""
     try:
+        pause_while_stopped(site, run_id)
         if (opens := put_off(site, run_id)) is not None:
             return Retry(opens, "outside the allowed hours")
         work = Workspace.of(site.settings, run_id)
@@ -78,6 +80,7 @@ def _continue(site: Site, work: Workspace) -> Retry | None:
     run_id = work.run_id
     try:
         while (step := steps.STEPS.get(_state(site, run_id))) is not None:
+            pause_while_stopped(site, run_id)
             step(site, run_id)
         keep_used(site, work)
         if not _resumes(site, run_id):

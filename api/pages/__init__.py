@@ -4,6 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages import actions, channels, details, models, session
+from api.pages import actions, channels, details, governing, models, session
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (session.router, models.router, details.router, channels.router, actions.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    session.router, models.router, details.router, channels.router, actions.router, governing.router,
+)  # fmt: skip

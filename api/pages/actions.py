@@ -30,7 +30,7 @@ Approver = Annotated[Caller, requires(Permission.RUN_APPROVE)]
 Mover = Annotated[Caller, requires(Permission.VERSION_MOVE)]
 
 
-def _reason(form: dict[str, str]) -> str:
+def reason_of(form: dict[str, str]) -> str:
     reason = form.get("reason", "").strip()
     if not reason:
         raise InvalidError("the reason is empty; say in a few words why", field="reason", value="")
@@ -41,19 +41,19 @@ def _reason(form: dict[str, str]) -> str:
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    acknowledge_alert(site, db, alert_id, caller.name, _reason(form))
+    acknowledge_alert(site, db, alert_id, caller.name, reason_of(form))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
 @router.post("/alerts/{alert_id}/resolve")
 def resolve(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    resolve_alert(site, db, alert_id, caller.name, _reason(form))
+    resolve_alert(site, db, alert_id, caller.name, reason_of(form))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
 @router.post("/alerts/{alert_id}/comment")
 def comment(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    actions.comment(site, db, store.alert(db, alert_id).incident_id, caller.name, _reason(form))
+    actions.comment(site, db, store.alert(db, alert_id).incident_id, caller.name, reason_of(form))
     return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
 
 
@@ -67,7 +67,7 @@ def assign(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: For
 @router.post("/alerts/{alert_id}/snooze")
 def snooze(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     until, incident_id = from_now(site.clock.now(), _time(form)), store.alert(db, alert_id).incident_id
-    actions.snooze(site, db, incident_id, caller.name, until, _reason(form))
+    actions.snooze(site, db, incident_id, caller.name, until, reason_of(form))
     return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
 
 
@@ -77,7 +77,7 @@ def mute(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form)
     model = None if alert.model_id is None else db.get_one(Model, alert.model_id).name
     actions.mute(
         site, db, caller.name, model=model, monitor=alert.monitor, metric=alert.metric, column="",
-        reason=_reason(form), until=from_now(site.clock.now(), _time(form)),
+        reason=reason_of(form), until=from_now(site.clock.now(), _time(form)),
     )  # fmt: skip
     return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
 
@@ -91,13 +91,13 @@ def _time(form: dict[str, str]) -> timedelta:
 
 @router.post("/runs/{run_id}/approve")
 def approve(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    approve_run(site, db, run_id, caller, _reason(form))
+    approve_run(site, db, run_id, caller, reason_of(form))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
 @router.post("/runs/{run_id}/reject")
 def reject(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    reject_run(site, db, run_id, caller, _reason(form))
+    reject_run(site, db, run_id, caller, reason_of(form))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
@@ -105,19 +105,19 @@ def reject(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) ->
 def start_run(
     caller: Annotated[Caller, requires(Permission.RUN_START)], name: str, site: SiteDep, db: Db, form: Form
 ) -> RedirectResponse:
-    start_manual(site, db, name, caller.name, _reason(form))
+    start_manual(site, db, name, caller.name, reason_of(form))
     return RedirectResponse(f"/models/{name}#decisions", 303)
 
 
 @router.post("/models/{name}/versions/{version}/promote")
 def promote_version(caller: Mover, name: str, version: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    run = promote_again(site, db, name, version, caller, _reason(form))
+    run = promote_again(site, db, name, version, caller, reason_of(form))
     return RedirectResponse(f"/runs/{run.id}", 303)
 
 
 @router.post("/models/{name}/rollback")
 def roll_back_champion(caller: Mover, name: str, site: SiteDep, form: Form) -> RedirectResponse:
-    roll_back_listed(site, name, caller, _reason(form))
+    roll_back_listed(site, name, caller, reason_of(form))
     return RedirectResponse(f"/models/{name}#versions", 303)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
+from api.pages.governing import governing_of
 from api.pages.render import PageRoute, page
 from core.clock import days_period
 from core.errors import AppError
@@ -125,7 +126,8 @@ def model_page(
         reference=reference_standing(site, db, current), traced=_traced(site, db, spec),
         later=monitor_store.later_verdicts(db, [w.id for w in windows]), target=target_of(spec),
         since=since, until=until, period=period, busy=busy, limit=most, chosen=chosen, progress=progress,
-        policy=policy_words(spec.retrain, site.clock.now()), vkey=site.keys.vkey,
+        policy=policy_words(spec.retrain, site.clock.now()),
+        vkey=site.keys.vkey, governing=governing_of(site, db, name),
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ class Permission(StrEnum):
     RUN_START = "run.start"
     RUN_APPROVE = "run.approve"
     VERSION_MOVE = "version.move"  # promote and roll back
+    STOP = "model.stop"  # freeze promotion and retraining; whoever sees harm may
     VALIDATE = "validate"
     REPORT_CREATE = "report.create"
     ERASE = "erase"  # remove a person's rows for good
@@ -44,10 +45,11 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.OPERATOR: _AUDITING
     | {
         Permission.EVENTS_WRITE, Permission.MODEL_WRITE, Permission.ALERT_WRITE, Permission.DATASET_WRITE,
-        Permission.RUN_START, Permission.VERSION_MOVE, Permission.QUARANTINE_WRITE,
+        Permission.RUN_START, Permission.VERSION_MOVE, Permission.QUARANTINE_WRITE, Permission.STOP,
     },
-    Role.VALIDATOR: _AUDITING | {Permission.VALIDATE},
-    Role.APPROVER: _AUDITING | {Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE},
+    Role.VALIDATOR: _AUDITING | {Permission.VALIDATE, Permission.STOP},
+    Role.APPROVER: _AUDITING
+    | {Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE, Permission.STOP},
     Role.ADMIN: frozenset(Permission),
 }  # fmt: skip
 

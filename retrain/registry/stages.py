@@ -1,19 +1,31 @@
 """Move a version to a stage: the only code that makes a champion, so there is exactly one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
 from core.canonical import canonical
 from core.canonical import digest as digest_of
 from governance.ledger.append import append_entry
+from governance.policy.stops import refuse_while_stopped
 from governance.proof.note import sign_note
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
 from retrain.provenance.nodes import Nodes
 from retrain.tables import ModelVersion
+
+OUT: Final = ("retired", "rejected")  # stages in which a version answers nobody; a stop does not hold them back
+
+
+def refuse_stage(db: Session, model: Model, stage: str) -> None:
+    """
+    Raises:
+        ModelStoppedError: the model is stopped, and the stage is one that a stop freezes.
+    """
+    if stage not in OUT:
+        refuse_while_stopped(db, model.name, f"a version as {stage}")
 
 
 def champion_document(model: Model, row: ModelVersion) -> dict[str, Any]:
@@ -28,7 +40,13 @@ def crown(
     site: Site, db: Session, model: Model, row: ModelVersion, actor: str, *, reason: str, kind: str,
     more: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Retire the present champion, then make `row` champion, sign it and record it."""
+    """Retire the present champion, then make `row` champion, sign it and record it.
+
+    Raises:
+        ModelStoppedError: the model is stopped, and this is no rollback.
+    """
+    if kind != "version.rolled_back":
+        refuse_stage(db, model, "champion")
     now = site.clock.now()
     previous = store.champion(db, model.id)
     if previous is not None:
@@ -48,7 +66,12 @@ def place(
     site: Site, db: Session, model: Model, row: ModelVersion, actor: str, *, stage: str, share: float | None,
     reason: str, more: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Give a version a stage beside the champion: challenger, shadow, canary or retired; serving reads it."""
+    """Give a version a stage beside the champion: challenger, shadow, canary or retired; serving reads it.
+
+    Raises:
+        ModelStoppedError: the model is stopped, and the version would answer or compete.
+    """
+    refuse_stage(db, model, stage)
     before, row.stage, row.traffic_share = row.stage, stage, share
     if stage == "retired" and row.retired_at is None:
         row.retired_at = site.clock.now()

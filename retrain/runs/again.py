@@ -11,6 +11,7 @@ from core.jobs import RunJob
 from governance.access.roles import Caller
 from governance.access.signers import signer, signer_line
 from governance.ledger.append import append_entry
+from governance.policy.stops import refuse_while_stopped
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import Model
@@ -34,7 +35,9 @@ def promote_again(
         ShareError: a canary needs a share of the traffic, and nothing else has one.
         OpenRunError: another run of the model is under way.
         IntegrityFailureError: the stored adapter has changed.
+        ModelStoppedError: the model is stopped.
     """
+    refuse_while_stopped(db, model_name, f"promoting {version}")
     current = current_spec(site, db, model_name)
     if current.spec.retrain is None:
         raise NoPolicyError(model_name)

@@ -11,6 +11,7 @@ from core.jobs import RunJob
 from governance.access.api_keys import key_named
 from governance.access.roles import Caller
 from governance.access.signers import Signer, signer, signer_line
+from governance.policy.stops import refuse_while_stopped
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
@@ -33,11 +34,13 @@ def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: s
         ApprovalError: the key has no owner, nor has the one that started the run, the owner started the run or has
             approved it already, or the reason is empty.
         NotGatedError: nothing may be promoted under the spec in force.
+        ModelStoppedError: the model is stopped; an approval is given once the stop is lifted.
     """
     run = _waiting(db, run_id)
     if not reason.strip():
         raise ApprovalError("an approval needs a reason; say what you checked", field="reason")
     model = db.get_one(Model, run.model_id, with_for_update=True)  # before the ledger's head, as everywhere
+    refuse_while_stopped(db, model.name, f"an approval of run {run_id}")
     who = _person(db, caller)
     found = standing_of(db, run)
     if blocked := found.rules.blocked():

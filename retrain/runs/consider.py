@@ -14,6 +14,7 @@ from core.errors import AppError
 from core.jobs import RunJob
 from governance.access.signers import signer, signer_line
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
+from governance.policy.stops import stop_of
 from monitor.detect.findings import MEANINGS
 from monitor.levels import level
 from monitor.service import CurrentSpec, current_spec
@@ -166,6 +167,7 @@ def gather(
         manual=manual,
         outside_envelope=_outside(current.spec),
         closed=_closed(policy, now),
+        stopped=stop.words(model.name) if (stop := stop_of(db, model.name)) is not None else None,
     )
 
 

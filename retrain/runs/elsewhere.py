@@ -21,6 +21,7 @@ from retrain.runs.hold import lease_name
 from retrain.runs.hours import put_off
 from retrain.runs.record import close_failed
 from retrain.runs.steps import STEPS
+from retrain.runs.stopped import pause_while_stopped
 
 LOOK_S: Final = 5  # between two looks at a run that is elsewhere
 AGAIN_S: Final = 60  # after a command that failed
@@ -32,7 +33,12 @@ class NotSubmittedError(BusyError):
 
 
 def look_after(site: Site, run_id: UUID) -> Retry | None:
-    """Submit a run if nobody has it; None once it has ended or waits for a person."""
+    """Submit a run if nobody has it; None once it has ended or waits for a person.
+
+    Raises:
+        RunStoppedError: its model is stopped; whoever trains it stops by itself.
+    """
+    pause_while_stopped(site, run_id)
     if (opens := put_off(site, run_id)) is not None:
         return Retry(opens, "outside the allowed hours")
     now, settings = site.clock.now(), site.settings

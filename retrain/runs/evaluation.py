@@ -27,7 +27,7 @@ from retrain.gates.safety import BUILT_IN
 from retrain.limits import LimitCheck
 from retrain.runs.hold import until_of
 from retrain.runs.processes import evaluator
-from retrain.runs.record import show_progress
+from retrain.runs.stopped import look_at
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
 from retrain.teaching import base_of
@@ -176,7 +176,7 @@ def _process(site: Site, work: Workspace, module: str, hours: float) -> None:
     for _ in range(site.settings.train.attempts + 1):
         (work.evaluated / "exit.json").unlink(missing_ok=True)
         child = evaluator(work, module, site.settings.train.threads, until_of(site, work))
-        code = child.wait(limit_s, lambda: show_progress(site, work))
+        code = child.wait(limit_s, lambda: look_at(site, work))
         if code is None:
             words = f"max_gpu_hours: the evaluation took longer than {limit_s:.0f} s and was stopped"
             raise EnvelopeError([LimitCheck("max_gpu_hours", hours, limit_s / 3600, "hours", False, words)])

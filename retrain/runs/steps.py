@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from core.canonical import canonical, digest
 from core.errors import AppError, IntegrityFailureError
 from governance.ledger.append import SYSTEM_ACTOR
+from governance.policy.stops import ModelStoppedError
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
@@ -32,6 +33,7 @@ from retrain.runs.hold import until_of
 from retrain.runs.inside import facts_of_rows, limited, wait_at_limit
 from retrain.runs.processes import trainer
 from retrain.runs.record import close_failed, record_run, show_progress
+from retrain.runs.stopped import RunStoppedError, look_at, pause_while_stopped
 from retrain.runs.used import keep_used
 from retrain.runs.waiting import wait, waits_outside
 from retrain.runs.workspace import Workspace, read_json, write_config
@@ -142,7 +144,12 @@ def train(site: Site, run_id: UUID) -> None:
         if not _count_attempt(site, run_id):
             return
         (work.trained / "exit.json").unlink(missing_ok=True)
-        if (passed := _one_attempt(site, work, config)) and wait_at_limit(site, run_id, passed):
+        try:
+            passed = _one_attempt(site, work, config)
+        except RunStoppedError:
+            _take_back_attempt(site, run_id)
+            raise
+        if passed and wait_at_limit(site, run_id, passed):
             return
     metrics = read_json(work.trained / "adapter" / "run.json")
     if metrics is None:
@@ -206,6 +213,12 @@ def _count_attempt(site: Site, run_id: UUID) -> bool:
         return True
 
 
+def _take_back_attempt(site: Site, run_id: UUID) -> None:
+    """A process that a stop ended was not killed by anything that trying again would meet."""
+    with site.database.write() as db:
+        store.run(db, run_id, lock=True).attempts -= 1
+
+
 def _one_attempt(site: Site, work: Workspace, config: AnyRunConfig) -> list[dict[str, Any]]:
     """Run the trainer once. Returns the limits it has stopped at; none if it ended, or was killed.
 
@@ -217,7 +230,7 @@ def _one_attempt(site: Site, work: Workspace, config: AnyRunConfig) -> list[dict
     table = isinstance(config, TableRunConfig)
     module, after = ("retrain.train.tabular.run", TABULAR_EVALUATION) if table else ("retrain.train.run", EVALUATION)
     child = trainer(work, module, after, config.threads, until_of(site, work))
-    code = child.wait(limit_s, lambda: show_progress(site, work))
+    code = child.wait(limit_s, lambda: look_at(site, work))
     show_progress(site, work)
     keep_used(site, work)
     if code is None:
@@ -255,6 +268,8 @@ def evaluate(site: Site, run_id: UUID) -> None:
     except EnvelopeError as error:
         with site.database.write() as db:
             wait(site, db, store.run(db, run_id, lock=True), error.checks)
+    except ModelStoppedError:
+        pause_while_stopped(site, run_id)  # if the stop has been lifted since, this step comes again
     except AppError as error:
         with site.database.write() as db:
             run = store.run(db, run_id, lock=True)

@@ -128,6 +128,7 @@ class TriggerInputs:
     unlearnable: str | None = None  # why nothing can be learned from the labels; looked at once all else would fire
     material: tuple[str, ...] = ()  # what of it licence or consent forbids to use; looked at with `unlearnable`
     unteachable: str | None = None  # why the champion cannot teach a run; looked at with `unlearnable`
+    stopped: str | None = None  # who stopped the model, when and why
     closed: str | None = None  # outside the allowed hours: what they are, and when they begin
     over_budget: tuple[str, ...] = ()  # budgets that are spent, each with its figures
     lacking: tuple[str, ...] = ()  # disk, memory or card that a run needs and this machine does not have free

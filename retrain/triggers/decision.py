@@ -9,6 +9,7 @@ from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Condition, Held, Trigger, TriggerFinding, TriggerInputs
 
 HOURS: Final = "allowed_hours"
+STOPPED: Final = "stopped"
 IN_PROGRESS: Final = "run_in_progress"
 SINCE_TRAINING: Final = "labelled events since the last training set"
 Answer = Literal["started", "nothing_to_do", "blocked"]
@@ -45,7 +46,7 @@ def answer(*, fired: bool, triggers: Sequence[Mapping[str, Any]], blocked_by: Se
     """
     if fired:
         return "started"
-    if any(b["name"] == IN_PROGRESS for b in blocked_by):
+    if any(b["name"] in (IN_PROGRESS, STOPPED) for b in blocked_by):
         return "blocked"
     idle = [b["name"] for b in blocked_by] == ["min_outcomes"] and blocked_by[0]["reason"].startswith(
         f"0 {SINCE_TRAINING}"
@@ -113,6 +114,8 @@ def _held(findings: Sequence[TriggerFinding], inputs: TriggerInputs, *, fire: bo
 
 def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> tuple[Blocker, ...]:
     found = []
+    if inputs.stopped is not None:
+        found.append(Blocker(STOPPED, inputs.stopped))
     if inputs.closed is not None:
         found.append(Blocker(HOURS, inputs.closed))
     if inputs.open_run is not None:

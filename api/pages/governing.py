@@ -1,0 +1,56 @@
+"""What people decide about a model beside its spec, on its page: the stop switch."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
+
+from api.http.auth import requires
+from api.http.deps import Db, SiteDep
+from api.pages.actions import reason_of
+from api.pages.render import Form, PageRoute
+from governance.access.roles import Caller, Permission
+from governance.policy.stops import DRILLED, Stop, history, stop_of
+from governance.policy.tiers import Tier
+from monitor.site import Site
+from retrain.runs.stopped import drill_model, lift_model, stop_model, tier_of
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Stopper = Annotated[Caller, requires(Permission.STOP)]
+Approver = Annotated[Caller, requires(Permission.RUN_APPROVE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Governing:
+    """What the section of a model's page shows."""
+
+    stop: Stop | None
+    tier: Tier
+    drill: dict[str, Any] | None  # the entry of the last one
+
+
+def governing_of(site: Site, db: Session, model: str) -> Governing:
+    drills = [e for e in history(db, model) if e["kind"] == DRILLED]
+    last = drills[-1] | {"at": datetime.fromisoformat(drills[-1]["at"])} if drills else None
+    return Governing(stop_of(db, model), tier_of(site, db, model), last)
+
+
+@router.post("/models/{name}/stop")
+def stop(caller: Stopper, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    stop_model(site, db, name, caller, reason_of(form))
+    return RedirectResponse(f"/models/{name}#governance", 303)
+
+
+@router.post("/models/{name}/stop/lift")
+def lift(caller: Approver, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    lift_model(site, db, name, caller, reason_of(form))
+    return RedirectResponse(f"/models/{name}#governance", 303)
+
+
+@router.post("/models/{name}/stop/drill")
+def drill(caller: Stopper, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    drill_model(site, db, name, caller, reason_of(form))
+    return RedirectResponse(f"/models/{name}#governance", 303)

@@ -1,0 +1,1 @@
+"""What people decide about a model beside its spec: the stop switch, who approves what by risk tier, attestations."""

@@ -1,0 +1,189 @@
+"""The stop switch of a model: while it is set, nothing is promoted and nothing is trained. Its state is the ledger's.
+
+No table repeats it, so that nobody who can write to the database lifts a stop. Going back to an earlier champion,
+retiring a version and rejecting a run stay possible: they are what a stop is for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from core.errors import ConflictError, InvalidError
+from governance.access.signers import Signer, signer, signer_line
+from governance.ledger.append import append_entry
+from governance.ledger.read import ledger_entries
+
+SET: Final = "stop.set"
+AGREED: Final = "stop.lift_agreed"  # one of several people who must agree
+LIFTED: Final = "stop.lifted"
+DRILLED: Final = "stop.drilled"
+MAX_REASON: Final = 1000  # characters
+
+
+class ModelStoppedError(ConflictError):
+    code = "model_stopped"
+
+    def __init__(self, model: str, stop: "Stop", what: str) -> None:
+        super().__init__(
+            f"{what} is refused: {model} is stopped since {stop.at:%Y-%m-%d %H:%M} UTC by {stop.by.named}: "
+            f"{stop.reason}. Lift the stop first: assay stop {model} --lift --reason WHY",
+            model=model, stopped_at=stop.at.isoformat(), entry=stop.entry,
+        )  # fmt: skip
+
+
+class NotStoppedError(ConflictError):
+    code = "model_not_stopped"
+
+
+class LiftRefusedError(ConflictError):
+    code = "approval_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A stop that is in force. `entry` is the ledger entry that set it."""
+
+    entry: int
+    at: datetime
+    by: Signer
+    reason: str
+    agreed: tuple[Signer, ...] = ()  # people who agreed to lift it
+
+    def words(self, model: str) -> str:
+        return f"{model} is stopped since {self.at:%Y-%m-%d %H:%M} UTC by {self.by.named}: {self.reason}"
+
+
+def stop_of(db: Session, model: str) -> Stop | None:
+    """The stop of a model that is in force; None while there is none."""
+    found: Stop | None = None
+    for entry in ledger_entries(db, (SET, AGREED, LIFTED), f"model:{model}"):
+        if entry["kind"] == LIFTED:
+            found = None
+        elif entry["kind"] == SET:
+            found = Stop(entry["index"], _at(entry), _who(db, entry["body"]["by"]), entry["body"]["reason"])
+        elif found is not None and entry["body"]["stop"] == found.entry:
+            agreed = (*found.agreed, _who(db, entry["body"]["by"]))
+            found = Stop(found.entry, found.at, found.by, found.reason, agreed)
+    return found
+
+
+def history(db: Session, model: str) -> list[dict[str, Any]]:
+    """Every entry about the switch of a model, drills too, oldest first."""
+    return ledger_entries(db, (SET, AGREED, LIFTED, DRILLED), f"model:{model}")
+
+
+def refuse_while_stopped(db: Session, model: str, what: str) -> None:
+    """
+    Args:
+        what: what is refused, as the message begins.
+
+    Raises:
+        ModelStoppedError: the model is stopped.
+    """
+    if (stop := stop_of(db, model)) is not None:
+        raise ModelStoppedError(model, stop, what)
+
+
+def set_stop(db: Session, model: str, who: Signer, reason: str, now: datetime) -> Stop:
+    """Stop a model. The caller holds the model's row, so that no promotion passes meanwhile.
+
+    Raises:
+        InvalidError: the reason is empty or too long.
+        ModelStoppedError: it is stopped already.
+    """
+    reason = _reason(reason)
+    if (stop := stop_of(db, model)) is not None:
+        raise ModelStoppedError(model, stop, "another stop")
+    body = {"by": signer_line(who), "reason": reason}
+    entry = append_entry(db, kind=SET, actor=who.actor, subject=f"model:{model}", body=body, at=now)
+    return Stop(entry, now, who, reason)
+
+
+def lift_stop(db: Session, model: str, who: Signer, reason: str, now: datetime, *, needed: int) -> Stop | None:
+    """Lift a stop, or agree to it where more people must; None once it is lifted.
+
+    Args:
+        needed: people other than the one who set it that must agree; 0 where anybody who may lift it does so alone.
+
+    Raises:
+        InvalidError: the reason is empty or too long.
+        NotStoppedError: the model is not stopped.
+        LiftRefusedError: this person set the stop or has agreed already, or is not known by name.
+    """
+    reason = _reason(reason)
+    stop = stop_of(db, model)
+    if stop is None:
+        raise NotStoppedError(f"{model} is not stopped; there is nothing to lift", model=model)
+    agreed = stop.agreed
+    if needed:
+        _check_person(model, stop, who)
+        agreed = (*agreed, who)
+        if (given := people(agreed)) < needed:
+            body = {"by": signer_line(who), "reason": reason, "stop": stop.entry, "given": given, "needed": needed}
+            append_entry(db, kind=AGREED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
+            return Stop(stop.entry, stop.at, stop.by, stop.reason, agreed)
+    body = {
+        "by": signer_line(who), "reason": reason, "stop": stop.entry, "seconds": (now - stop.at).total_seconds(),
+        "agreed_by": [signer_line(s) for s in agreed],
+    }  # fmt: skip
+    append_entry(db, kind=LIFTED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
+    return None
+
+
+def people(signers: Sequence[Signer]) -> int:
+    """How many people these are; two with a mark in common are one, and one whose key was revoked does not count."""
+    groups: list[frozenset[str]] = []
+    for one in signers:
+        if one.revoked or not one.owners:
+            continue
+        same = [g for g in groups if g & one.marks]
+        groups = [g for g in groups if g not in same] + [one.marks.union(*same)]
+    return len(groups)
+
+
+def record_drill(db: Session, model: str, who: Signer, reason: str, now: datetime, found: dict[str, Any]) -> int:
+    body = {"by": signer_line(who), "reason": _reason(reason), **found}
+    return append_entry(db, kind=DRILLED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
+
+
+def _check_person(model: str, stop: Stop, who: Signer) -> None:
+    if not who.owners:
+        raise LiftRefusedError(
+            f"{who.named} has no declared owner, and the tier of {model} asks for another person; an admin declares "
+            f"who holds it: assay keys own {who.key} --owner NAME",
+            actor=who.actor,
+        )
+    if not stop.by.owners:
+        raise LiftRefusedError(
+            f"{model} was stopped with {stop.by.named}, which has no declared owner, so anybody might be that person; "
+            f"an admin declares who holds it: assay keys own {stop.by.key} --owner NAME",
+            actor=who.actor,
+        )
+    if who.marks & stop.by.marks:
+        raise LiftRefusedError(
+            f"{who.named} stopped {model} and may not lift the stop; ask somebody else", actor=who.actor
+        )
+    if same := next((s for s in stop.agreed if s.marks & who.marks and not s.revoked), None):
+        raise LiftRefusedError(
+            f"{who.named} has agreed already, as {same.named}; a different person is needed", actor=who.actor
+        )
+
+
+def _reason(text: str) -> str:
+    kept = " ".join(text.split())
+    if not kept or len(kept) > MAX_REASON:
+        raise InvalidError(
+            f"reason has {len(kept)} characters; say why in 1 to {MAX_REASON}", field="reason", value=kept[:60]
+        )
+    return kept
+
+
+def _at(entry: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["at"])
+
+
+def _who(db: Session, line: dict[str, Any]) -> Signer:
+    return signer(db, line["actor"], line.get("key"), line.get("owner"))
