@@ -20,7 +20,8 @@ SPEC: dict[str, Any] = {
         "intent": {"role": "prediction", "type": "category"}, "intent_true": {"role": "outcome", "type": "category"},
     },
     "baseline": {"rows": "first 200"},
-    "monitors": {"windows": {"rows": 100}, "false_alarms": {"alpha": 0.01}, "kpi": [{"metric": "accuracy", "min": 0.8}]},
+    "monitors": {"windows": {"rows": 100}, "false_alarms": {"alpha": 0.01},
+                 "kpi": [{"metric": "accuracy", "min": 0.8}]},
 }  # fmt: skip
 STOP = "/api/v1/models/router/stop"
 

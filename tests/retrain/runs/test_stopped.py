@@ -9,7 +9,6 @@ import pytest
 
 from core.clock import ManualClock
 from core.jobs import RunJob
-from core.process import Child
 from core.settings_train import TrainSettings
 from governance.access.roles import Role
 from governance.ledger.read import ledger_rows
@@ -20,11 +19,14 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from retrain import jobs, store
 from retrain.registry.champion import champion_of
+from retrain.runs import steps
 from retrain.runs.again import promote_again
 from retrain.runs.approve import approve_run, reject_run
 from retrain.runs.consider import consider_policy, start_manual
+from retrain.runs.hold import held
 from retrain.runs.promote import promote_by_hand, roll_back_listed, set_stage
-from retrain.runs.stopped import drill_model, lift_model, stop_model
+from retrain.runs.stopped import RunStoppedError, drill_model, lift_model, stop_model
+from retrain.runs.workspace import Workspace
 from tests.databases import SQLITE_FIRST
 from tests.retrain import lending, world
 from tests.retrain.train import tiny
@@ -147,28 +149,19 @@ def test_no_cause_starts_a_run_of_a_stopped_model(site: Site, base: Path, clock:
         assert "ann (key ann)" in found.decision.blocked_by[0]["reason"]
 
 
-def test_a_training_is_ended_keeps_its_attempts_and_goes_on(
-    site: Site, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_is_ended_keeps_its_attempts_and_goes_on(site: Site, clock: ManualClock) -> None:
     train = TrainSettings(device="cpu", threads=1, attempts=1, country="DEU")
     small = replace(site, settings=site.settings.model_copy(update={"train": train}))
     run_id = lending.queued(small, clock, "lightgbm")
-    wait = Child.wait
-    asked: list[Child] = []
-
-    def stopped_meanwhile(child: Child, *arguments: object, **named: object) -> int | None:
-        if not asked:
-            asked.append(child)
-            stop(small)
-        return wait(child, *arguments, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Child, "wait", stopped_meanwhile)
-    assert go(small, run_id) is not None
+    with held(small, Workspace.of(small.settings, run_id)) as own:
+        steps.begin(own, run_id)
+        steps.curate(own, run_id)
+        stop(small)  # as its process begins
+        with pytest.raises(RunStoppedError, match="harm was seen"):
+            steps.train(own, run_id)
     run = world.read(small, run_id)
     assert (run.state, run.attempts, run.error) == ("training", 0, None)
-    assert asked[0].process.poll() is not None  # its process has ended
-    assert go(small, run_id) is not None  # and none is started
-    assert len(asked) == 1
+    assert go(small, run_id) is not None  # and no other is started
     assert lift(small)
     assert go(small, run_id) is None
     assert world.read(small, run_id).state in ("promoted", "rejected")
