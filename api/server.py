@@ -16,10 +16,12 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.http.protocol import BoundedProtocol
+from core.logs import logger
 from core.settings import ServerSettings
 from governance.access.api_keys import first_admin
 from governance.access.rights import record_secrets
 from governance.binding.found import find_rows
+from governance.ledger import guard
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.read import ledger_size
 from monitor.site import Site
@@ -27,6 +29,7 @@ from monitor.site import Site
 # Python lets a thread compute for 5 ms before another gets its turn, and a request waits for a dozen turns. Beside four
 # threads that compute, ten hops from the event loop to a thread and back took 0.7 s, and with 1 ms they took 0.05 s.
 SWITCH_S: Final = 0.001
+log = logger("api.server")
 
 
 class _Server(uvicorn.Server):
@@ -68,6 +71,8 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
     with site.database.write() as db:  # sign the entries so far before the first request arrives
+        if not guard.restore(db):
+            log.warning("triggers that keep the ledger unchanged are missing; run `assay serve` once as their owner")
         record_secrets(db, site.clock.now())
         find_rows(db, site.clock.now())
         if ledger_size(db):
