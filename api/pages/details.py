@@ -9,13 +9,14 @@ from markupsafe import Markup
 
 from api.http.auth import requires
 from api.http.deps import MAX_INDEX, ReadDb, SiteDep
+from api.http.protected import examples_for
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
 from monitor import store as monitor_store
-from monitor.alerts import examples, headlines
+from monitor.alerts import headlines
 from monitor.alerts import store as alert_store
 from monitor.alerts.quiet import quiet_reason
 from monitor.notify.tell import around
@@ -50,7 +51,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     citations = Citations(store.entries(db, ["system" if model is None else f"model:{model.name}"]))
     first, last = store.window(db, alert.first_window_id), store.window(db, alert.last_window_id)
     shown = model is not None and caller.may(Permission.EVENTS_READ)
-    rows = examples.examples(site, alert, model.name) if shown and model is not None else []
+    rows = examples_for(site, db, caller, alert, model.name) if shown and model is not None else []
     responsible = current_spec(site, db, model.name).spec.owner if model is not None else ""
     return page(
         "alert.html", caller=caller, alert=alert, model=model, responsible=responsible, first=first, last=last,

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.protected import examples_for
 from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.erasure import ErasedError
 from monitor import store
-from monitor.alerts import examples
 from monitor.alerts import store as alert_store
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.tables import Alert, Model
@@ -168,13 +168,13 @@ def _confirmed(alert: Alert, window: UUID | None = None) -> dict[str, Any]:
 
 @router.get("/alerts/{alert_id}/examples", responses={409: {}})
 def list_examples(
-    _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
+    caller: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
 ) -> list[ExamplesOut]:
     """New words in the window's texts, and the rows farthest from the reference."""
     alert = store.alert(db, alert_id)
     _confirmed(alert)
     model = db.get_one(Model, alert.model_id).name
-    return [ExamplesOut.model_validate(part) for part in examples.examples(site, alert, model)]
+    return [ExamplesOut.model_validate(part) for part in examples_for(site, db, caller, alert, model)]
 
 
 @router.post("/alerts/{alert_id}/acknowledge")

@@ -18,6 +18,7 @@ from api.http.deps import Db, Out, ReadDb, SiteDep, form_of
 from api.http.direct import DirectRoute
 from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
+from api.http.protected import columns_for, refuse_explained_protected, withheld_header
 from core import queue
 from core.clock import written_time
 from core.errors import ConflictError, InvalidError
@@ -29,6 +30,7 @@ from monitor.errors import EventNotFoundError
 from monitor.ingest.media import ENCODINGS, JSON, MEDIA_TYPES
 from monitor.ingest.receive import Body, Kind
 from monitor.site import Site
+from monitor.upkeep.protected import record_read
 from retrain import store as retrained
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
@@ -132,8 +134,9 @@ def _newest(request: Request) -> datetime | None:
 
 
 @router.get("/explanations", responses={202: {"model": ExplanationOut}, 409: {}})
-def explain(_: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response) -> ExplanationOut:
+def explain(caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response) -> ExplanationOut:
     """SHAP word attributions of one decision: 200 once computed, 202 while a job computes them."""
+    refuse_explained_protected(site, db, caller, model)
     return _explanation(site, db, model, event_id, response)
 
 
@@ -142,7 +145,7 @@ def explain(_: Reader, model: str, event_id: str, site: SiteDep, db: Db, respons
     responses={202: {"model": ExplanationOut}, 409: {}},
 )  # fmt: skip
 def explain_at(
-    _: Reader, model: str, event_id: str, site: SiteDep, db: Db, request: Request, response: Response
+    caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, request: Request, response: Response
 ) -> ExplanationOut | Response:
     """The same under the event's own address.
 
@@ -153,20 +156,25 @@ def explain_at(
     written = str(request.scope.get("raw_path") or b"", "latin-1")
     meant = written and not written.endswith(EXPLANATION)
     if meant or (site.events.event(model, event_id) is None and site.events.event(model, whole) is not None):
-        return JSONResponse(jsonable_encoder(_read(site, db, model, whole)))
+        shown = _read(site, db, caller, model, whole, response)
+        return JSONResponse(jsonable_encoder(shown), headers=dict(response.headers))
+    refuse_explained_protected(site, db, caller, model)
     return _explanation(site, db, model, event_id, response)
 
 
 @router.get("/event")
-def read(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dict[str, Any]:
-    """One event with its outcome columns, if any; a subject is its digest. Any id can be asked for so."""
-    return _read(site, db, model, event_id)
+def read(caller: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb, response: Response) -> dict[str, Any]:
+    """One event with its outcome columns, if any; a subject is its digest. Any id can be asked for so.
+
+    Protected columns are left out, and named in X-Assay-Withheld, unless the caller may read them; that is recorded.
+    """
+    return _read(site, db, caller, model, event_id, response)
 
 
 @router.get("/events/{event_id:path}")
-def read_at(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dict[str, Any]:
+def read_at(caller: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb, response: Response) -> dict[str, Any]:
     """The same under the event's own address, its id escaped. `.` and `..` are ids that no address can end in."""
-    return _read(site, db, model, event_id)
+    return _read(site, db, caller, model, event_id, response)
 
 
 def _explanation(site: Site, db: Session, model: str, event_id: str, response: Response) -> ExplanationOut:
@@ -184,9 +192,14 @@ def _explanation(site: Site, db: Session, model: str, event_id: str, response: R
     )  # fmt: skip
 
 
-def _read(site: Site, db: Session, model: str, event_id: str) -> dict[str, Any]:
-    store.model(db, model)
+def _read(site: Site, db: Session, caller: Caller, model: str, event_id: str, response: Response) -> dict[str, Any]:
+    _, protected, may = columns_for(site, db, caller, model)
     event = _event(site, model, event_id)
+    if may and (there := protected & {*event}):
+        record_read(site, caller, model, there, "event", count=1, since=event["ts"], until=event["ts"])
+    elif not may:
+        event = {name: value for name, value in event.items() if name not in protected}
+        response.headers.update(withheld_header(protected))
     return {name: value.isoformat() if isinstance(value, datetime | date) else value for name, value in event.items()}
 
 

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import In, Moment, ReadDb, SiteDep
+from api.http.protected import columns_for, withheld_header
 from api.http.shares import in_turns
 from governance.access.roles import Caller, Permission
-from monitor import store
 from monitor.upkeep import export
 from monitor.upkeep.export import Form, Kind
+from monitor.upkeep.protected import counted, record_read
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
 
@@ -32,18 +33,27 @@ class ExportQuery(In):
     responses={200: {"content": {kind: {} for kind in export.MEDIA_TYPES.values()}}, 409: {}},
 )
 def export_events(
-    _: Annotated[Caller, requires(Permission.EVENTS_READ)],
+    caller: Annotated[Caller, requires(Permission.EVENTS_READ)],
     model: str,
     query: Annotated[ExportQuery, Query()],
     request: Request,
     site: SiteDep,
     db: ReadDb,
 ) -> StreamingResponse:
-    """Events or outcomes of a period as NDJSON, Arrow IPC stream or Parquet; a subject is its digest."""
-    store.model(db, model)
+    """Events or outcomes of a period as NDJSON, Arrow IPC stream or Parquet; a subject is its digest.
+
+    Protected columns are left out, and named in X-Assay-Withheld, unless the caller may read them; that is recorded.
+    """
+    _, protected, may = columns_for(site, db, caller, model)
+    read: list[int] = []
     found = export.export(
         site, model, kind=query.kind, form=query.format, from_ts=query.from_, to_ts=query.to, cursor=query.cursor,
-        limit=query.limit,
+        limit=query.limit, without=frozenset() if may else protected, rows=read,
     )  # fmt: skip
-    version = {"X-Assay-Version": str(found.version)}
-    return StreamingResponse(in_turns(request, found.body), media_type=found.media_type, headers=version)
+    headers, body = {"X-Assay-Version": str(found.version)}, found.body
+    if query.kind == "events" and protected and may:
+        record_read(site, caller, model, protected, "export", count=None, since=query.from_, until=query.to)
+        body = counted(body, site, caller, model, protected, read, (query.from_, query.to))
+    elif query.kind == "events":
+        headers |= withheld_header(protected)
+    return StreamingResponse(in_turns(request, body), media_type=found.media_type, headers=headers)

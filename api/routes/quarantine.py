@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query
 from pydantic import Field, model_validator
 
 from api.http.auth import requires
-from api.http.deps import In, Moment, Out, Page, SiteDep
+from api.http.deps import In, Moment, Out, Page, ReadDb, SiteDep
+from api.http.protected import quarantined_for, released_for
 from core.clock import check_period
 from governance.access.roles import Caller, Permission
 from monitor.ingest import release
@@ -67,20 +68,27 @@ class ReleasedOut(Out):
 
 
 @router.get("")
-def list_rows(_: Reader, model: str, query: Annotated[QuarantineQuery, Query()], site: SiteDep) -> Page[KeptOut]:
-    """Rejected rows in the order they arrived, personal data replaced."""
+def list_rows(
+    caller: Reader, model: str, query: Annotated[QuarantineQuery, Query()], site: SiteDep, db: ReadDb
+) -> Page[KeptOut]:
+    """Rejected rows in the order they arrived, personal data replaced.
+
+    What may be a protected value is withheld unless the caller may read them; that is recorded.
+    """
     check_period(query.from_, query.to)
     rows = release.quarantined_rows(
         site, model, since=query.from_, until=query.to, field=query.field, state=query.state,
         after=-1 if query.cursor is None else query.cursor, limit=query.limit,
     )  # fmt: skip
-    return Page[KeptOut].of(rows, str(rows[-1].seq) if len(rows) == query.limit else None)
+    shown = quarantined_for(site, db, caller, model, rows)
+    return Page[KeptOut].of(shown, str(rows[-1].seq) if len(rows) == query.limit else None)
 
 
 @router.post("/replay")
-def replay(caller: Writer, model: str, body: ReplayIn, site: SiteDep) -> ReleasedOut:
+def replay(caller: Writer, model: str, body: ReplayIn, site: SiteDep, db: ReadDb) -> ReleasedOut:
     """Check rows again under the current spec; those that pass are stored and released."""
-    return ReleasedOut.of(release.replay(site, model, body.ids, actor=caller.name))
+    found = release.replay(site, model, body.ids, actor=caller.name)
+    return ReleasedOut.of(released_for(site, db, caller, model, found))
 
 
 @router.post("/{row}/fix")

@@ -34,6 +34,7 @@ class Permission(StrEnum):
     VALIDATE = "validate"
     REPORT_CREATE = "report.create"
     ERASE = "erase"  # remove a person's rows for good
+    PROTECTED_READ = "protected.read"  # values of protected columns
     KEY_MANAGE = "key.manage"
 
 

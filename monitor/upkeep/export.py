@@ -50,6 +50,8 @@ def export(
     to_ts: datetime | None = None,
     cursor: str | None = None,
     limit: int | None = None,
+    without: frozenset[str] = frozenset(),
+    rows: list[int] | None = None,
     step_rows: int = STEP_ROWS,
 ) -> Export:
     """Export the rows with from_ts <= ts < to_ts that come after the cursor.
@@ -57,6 +59,8 @@ def export(
     Args:
         cursor: `version:seq` of an interrupted export; the rest is read from the same version.
         limit: most rows to export.
+        without: columns that are left out.
+        rows: gets the number of rows of each part as it is read.
         step_rows: most rows held in memory at one time.
 
     Raises:
@@ -75,6 +79,10 @@ def export(
     if kind == "outcomes":
         frames = (_merged_outcomes(table, snapshot, frame) for frame in frames)
     frames = _limited(frames, limit)
+    if without:
+        frames = (frame.drop(without & {*frame.columns}) for frame in frames)
+    if rows is not None:
+        frames = _counted(frames, rows)
     body = _pieces(_WRITERS[form](frames))
     return Export(snapshot.version if version is None else version, MEDIA_TYPES[form], body)
 
@@ -136,6 +144,12 @@ def _merged_outcomes(table: "LakeTable", snapshot: "Snapshot", frame: "pl.DataFr
         return frame
     whole = merged(table.scan_at(snapshot, keys=frame["event_id"].unique()).collect())
     return whole.join(frame.select("seq"), on="seq", how="semi", maintain_order="left").select(frame.columns)
+
+
+def _counted(frames: "Iterator[pl.DataFrame]", rows: list[int]) -> "Iterator[pl.DataFrame]":
+    for frame in frames:
+        rows.append(frame.height)
+        yield frame
 
 
 def _limited(frames: "Iterator[pl.DataFrame]", limit: int | None) -> "Iterator[pl.DataFrame]":

@@ -1,0 +1,84 @@
+"""What an answer leaves out for a caller without the permission to read values of protected columns."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy.orm import Session
+
+from core.errors import ForbiddenError
+from governance.access.roles import Caller, Permission
+from monitor import store
+from monitor.alerts.examples import examples
+from monitor.ingest.release import QuarantinedRow, ReleaseResult
+from monitor.service import current_spec
+from monitor.site import Site
+from monitor.tables import Alert, Model
+from monitor.upkeep.protected import protected_columns, reason_without_value, record_read, without_values
+
+HEADER: Final = "X-Assay-Withheld"
+
+
+def columns_for(site: Site, db: Session, caller: Caller, model: str) -> tuple[Model, frozenset[str], bool]:
+    """The model, its protected columns, and whether this caller may read them."""
+    row = store.model(db, model)
+    return row, protected_columns(site, db, row), caller.may(Permission.PROTECTED_READ)
+
+
+def withheld_header(columns: frozenset[str]) -> dict[str, str]:
+    """Names of columns are letters, digits, spaces, `.`, `-` and `_`, so that a comma parts them."""
+    return {HEADER: ", ".join(sorted(columns))} if columns else {}
+
+
+def examples_for(site: Site, db: Session, caller: Caller, alert: Alert, model: str) -> list[dict[str, Any]]:
+    """The example rows of an alert; those of protected columns only for whoever may read them, which is recorded."""
+    found = examples(site, alert, model)
+    _, protected, may = columns_for(site, db, caller, model)
+    there = protected & {part["column"] for part in found}
+    if not there:
+        return found
+    if not may:
+        return [part for part in found if part["column"] not in there]
+    rows = sum(len(part["farthest"]) for part in found if part["column"] in there)
+    record_read(site, caller, model, there, "examples", count=rows)
+    return found
+
+
+def quarantined_for(
+    site: Site, db: Session, caller: Caller, model: str, rows: Sequence[QuarantinedRow]
+) -> list[QuarantinedRow]:
+    """Rejected rows without values that may be those of protected columns; or all of them, which is recorded."""
+    row, protected, may = columns_for(site, db, caller, model)
+    if not protected or not rows:
+        return list(rows)
+    if may:
+        since, until = min(r.ts for r in rows), max(r.ts for r in rows)
+        record_read(site, caller, model, protected, "quarantine", count=len(rows), since=since, until=until)
+        return list(rows)
+    hidden = (without_values(site, db, row, {"raw": r.raw, "field": r.field, "reason": r.reason}) for r in rows)
+    return [replace(r, raw=h["raw"], reason=h["reason"]) for r, h in zip(rows, hidden, strict=True)]
+
+
+def released_for(site: Site, db: Session, caller: Caller, model: str, found: ReleaseResult) -> ReleaseResult:
+    """What became of rows that were checked again, without values that a reason may quote."""
+    row, protected, may = columns_for(site, db, caller, model)
+    if not protected or may:
+        return found
+    rejected = [replace(r, reason=reason_without_value(site, db, row, r.field, r.reason)) for r in found.rejected]
+    return replace(found, rejected=rejected)
+
+
+def refuse_explained_protected(site: Site, db: Session, caller: Caller, model: str) -> None:
+    """Refuse an explanation, which quotes the model's inputs, where one of them was declared protected before.
+
+    Raises:
+        ForbiddenError: the caller may not read protected values.
+    """
+    _, protected, may = columns_for(site, db, caller, model)
+    there = protected & {*current_spec(site, db, model).spec.with_role("input")}
+    if there and not may:
+        raise ForbiddenError(
+            f"the explanation quotes {', '.join(sorted(there))}, which is a protected column; role "
+            f"{caller.role.value} lacks the permission {Permission.PROTECTED_READ.value}",
+            permission=Permission.PROTECTED_READ.value,
+        )
