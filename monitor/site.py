@@ -39,7 +39,7 @@ def open_site(settings: Settings, clock: Clock | None = None) -> Site:
     if settings.db.url is None:  # elsewhere, a ledger is not copied with the home folder
         anchor = settings.anchor_dir if settings.ledger.anchor else None
         settle(home, database, origin=settings.ledger.origin, anchor=anchor, now=clock.now())
-    keys = load_or_create(home, settings.ledger.origin)
+    keys = load_or_create(home, settings.ledger.origin, settings.signer)
     bind_sessions(database, clock)
     return Site(
         settings=settings,

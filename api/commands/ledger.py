@@ -4,11 +4,15 @@ from typing import Annotated
 
 import typer
 
+from api.commands import ledger_key
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
 from api.commands.serve import Home, configured
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(ledger_key.rotate)
+app.command()(ledger_key.recovery_key)
+app.command()(ledger_key.token_key)
 
 
 @app.command()
@@ -33,12 +37,20 @@ def checkpoint() -> None:
 
 @app.command()
 def key(as_json: JsonFlag = False) -> None:
-    """Print the public key of the service, which `assay verify BUNDLE --key` takes."""
+    """Print the public keys of the service, the present one first: `assay verify BUNDLE --key` takes them in a file.
+
+    Keys that signed before it follow, but for those that were declared compromised.
+    """
     answer = client().json("GET", "/api/v1/ledger/key")
     if as_json:
         emit_json(answer)
     else:
-        typer.echo(answer["vkey"])
+        revoked = {one["vkey"]: one["from_entry"] for one in answer["revoked"]}
+        for vkey in (answer["vkey"], *reversed(answer["earlier"])):
+            if vkey not in revoked:
+                typer.echo(vkey)
+        for vkey, entry in revoked.items():
+            typer.echo(f"revoked from entry {entry} on, not listed: {vkey}", err=True)
 
 
 @app.command()
@@ -66,12 +78,3 @@ def repair(home: Home = None, as_json: JsonFlag = False) -> None:
         for finding in found:
             console.print(f"  {finding.where}: {finding.what}", markup=False, soft_wrap=True)
         console.print(f"Repaired {len(found)} finding(s); ledger entry {entry} says so.")
-
-
-@app.command()
-def grants(role: Annotated[str, typer.Argument(help="role of PostgreSQL that the service connects with")]) -> None:
-    """Print the SQL that lets a role run the service, but only read and add to the ledger; run it as the owner."""
-    from governance.ledger.guard import grants as statements
-
-    for statement in statements(role):
-        typer.echo(f"{statement};")

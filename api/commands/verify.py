@@ -68,7 +68,7 @@ def _document(verdict: BundleVerdict) -> dict[str, Any]:
     return {
         "ok": verdict.exit_code == OK, "verdict": verdict.words, "trust": verdict.trust,
         "signer": list(verdict.facts.signers), "findings": [str(f) for f in verdict.findings],
-        "packing": [str(f) for f in verdict.packing],
+        "packing": [str(f) for f in verdict.packing], "rotated": list(verdict.facts.rotated),
     }  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_jso
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     if as_json:
         document: dict[str, Any] = {"ok": not findings, "entries": verdict.facts.entries, "unsigned": verdict.unsigned}
+        document |= {"rotated": list(verdict.facts.rotated)}
         if files is not None:
             document |= {"lake": {"tables": files.tables, "files": files.files, "pending": files.pending}}
         emit_json(document | {"findings": findings})
@@ -103,6 +104,9 @@ def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_jso
                 "last record",
                 soft_wrap=True,
             )
+    if not as_json:
+        for rotated in verdict.facts.rotated:
+            console.print(f"  rotated: {rotated}", markup=False, soft_wrap=True)
     sys.exit(1 if findings else 0)
 
 

@@ -13,6 +13,7 @@ from core.errors import InvalidError, NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, latest_checkpoint
 from governance.ledger.keys import earlier_vkeys
+from governance.ledger.log_key import revoked_keys
 from governance.ledger.read import ledger_rows, ledger_size
 
 router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
@@ -39,12 +40,25 @@ class EntryOut(Out):
     entry: str
 
 
+class RevokedOut(Out):
+    """An earlier key that counts as compromised from an entry on: what it signed of that and later ones proves nothing.
+
+    `at`: when that was declared.
+    """
+
+    vkey: str
+    from_entry: int
+    at: str
+
+
 class KeyOut(Out):
     """The public key that signs the ledger, and those that signed it before. Verifiers keep it: `--key`."""
 
     origin: str
     vkey: str
     earlier: list[str]
+    documents: str  # signs bundles and champions: the same key, unless a signer process signs checkpoints alone
+    revoked: list[RevokedOut]
 
 
 class NoCheckpointError(NotFoundError):
@@ -61,10 +75,13 @@ def checkpoint(_: Reader, db: ReadDb) -> PlainTextResponse:
 
 
 @router.get("/key")
-def public_key(_: Reader, site: SiteDep) -> KeyOut:
+def public_key(_: Reader, site: SiteDep, db: ReadDb) -> KeyOut:
     """The public key of this installation, to be kept apart from its bundles; `assay verify BUNDLE --key`."""
-    signing = site.keys.signing
-    return KeyOut(origin=signing.name, vkey=signing.vkey, earlier=earlier_vkeys(site.settings.home_dir))
+    keys = site.keys
+    return KeyOut(
+        origin=keys.signing.name, vkey=keys.vkey, earlier=earlier_vkeys(site.settings.home_dir),
+        documents=keys.documents.vkey, revoked=[RevokedOut(**one) for one in revoked_keys(db)],
+    )  # fmt: skip
 
 
 @router.get("/entries")

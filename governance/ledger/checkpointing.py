@@ -1,5 +1,6 @@
 """Sign checkpoints of the ledger, and prove inclusion and consistency."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ from core.artifacts import write_durably
 from core.errors import IntegrityFailureError, InvalidError, NotFoundError
 from governance.ledger.append import record_repair
 from governance.ledger.head import lock_head
+from governance.ledger.log_key import require_log_key
 from governance.ledger.read import ledger_leaves, ledger_size, stored_bytes
+from governance.ledger.signers.base import SignerRefusedError
+from governance.ledger.signers.remote import RemoteSigner
 from governance.proof import merkle
 from governance.proof.checkpoint import sign_checkpoint
-from governance.proof.vkey import SigningKey, strict_base64
+from governance.proof.note import NoteSignatureError, open_note
+from governance.proof.vkey import NoteSigner, strict_base64
 from governance.tables import LedgerCheckpoint, LedgerEntry
 
 
@@ -31,14 +36,16 @@ def latest_checkpoint(db: Session) -> LedgerCheckpoint | None:
         ) from error
 
 
-def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetime) -> LedgerCheckpoint:
+def issue_checkpoint(db: Session, *, key: NoteSigner, anchor: Path, now: datetime) -> LedgerCheckpoint:
     """Sign the committed head, store the note in the database and copy it to the anchor folder.
 
     Before signing, the stored entries are proved to extend the last checkpoint, so a rewritten log is never signed.
 
     Raises:
         InvalidError: the log is empty.
-        IntegrityFailureError: the stored leaves do not lead from the last checkpoint to the head.
+        IntegrityFailureError: the stored leaves do not lead from the last checkpoint to the head, or the configured
+            key is not the one that the log goes on under.
+        SignerUnreachableError: the key cannot be asked now; the next checkpoint covers every entry.
     """
     head = record_repair(db, now).row
     if head.size == 0:
@@ -46,8 +53,9 @@ def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetim
     last = latest_checkpoint(db)
     if last is not None and last.size == head.size and _noted_root(last) == head.root:
         return last
+    require_log_key(db, key)
     size, root = provable_head(db)
-    note = sign_checkpoint(key, key.name, size, root, now)
+    note = signed_head(db, key, key.name, size, root, now)
     row = LedgerCheckpoint(size=size, root=root.hex(), note=note, at=now)
     db.add(row)
     write_durably(anchor / f"checkpoint-{size:012d}.note", note.encode())
@@ -75,6 +83,31 @@ def provable_head(db: Session) -> tuple[int, bytes]:
             size=size,
         )
     return size, root
+
+
+def signed_head(
+    db: Session, key: NoteSigner, origin: str, size: int, root: bytes, now: datetime, extensions: Sequence[str] = ()
+) -> str:
+    """A checkpoint of the proven head. A signer process is given the proof that it extends what it signed last.
+
+    Raises:
+        SignerUnreachableError, SignerRefusedError: the signer is away, refuses, or signs with another key.
+    """
+
+    def prove(first: int) -> list[bytes]:
+        return list(merkle.consistency_proof(ledger_leaves(db, size), first, size)) if first <= size else []
+
+    if isinstance(key, RemoteSigner):
+        key = key.proving(prove, size)
+    note = sign_checkpoint(key, origin, size, root, now, extensions)
+    try:
+        open_note(note, [key.vkey])
+    except NoteSignatureError as error:
+        raise SignerRefusedError(
+            f"the signer signed with another key than {key.verifier.label}; hand the ledger over with "
+            "`assay ledger rotate`, or configure the signer that has the key", signer=key.vkey,
+        ) from error  # fmt: skip
+    return note
 
 
 def _noted_root(checkpoint: LedgerCheckpoint) -> str:

@@ -21,7 +21,8 @@ from core.db import Database
 from core.errors import InvalidError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.checkpointing import provable_head
-from governance.ledger.keys import next_origin, read_signing, replace_signing
+from governance.ledger.keys import next_origin, replace_signing
+from governance.ledger.signers.file import read_key
 from governance.proof.checkpoint import sign_checkpoint
 from governance.proof.vkey import SigningKey
 from governance.tables import LedgerCheckpoint
@@ -76,7 +77,13 @@ def _continue_as_copy(home: Path, database: Database, *, origin: str, anchor: Pa
             "ASSAY_LEDGER__ANCHOR to an empty folder for the copy",
             field="ledger.anchor", value=str(anchor),
         )  # fmt: skip
-    old = read_signing(home)
+    if not (home / "keys" / "ledger.key").exists():
+        raise InvalidError(
+            "this home folder is a copy, and the key of its original lies in a token or a signer process, which signs "
+            "for one of them alone; verify the copy with `assay verify`, or start the original", field="home",
+            value=str(home),
+        )  # fmt: skip
+    old = read_key(home / "keys" / "ledger.key")
     new = SigningKey.generate(next_origin(old.name, origin))
     # If the process dies after this, the next start adds another entry: a key that is never used does no harm.
     with database.write() as db:

@@ -8,7 +8,7 @@ from governance.proof.checkpoint import Checkpoint
 from governance.verify.checkpoints import claimed_sizes, open_checkpoints
 from governance.verify.entries import entry_findings
 from governance.verify.findings import MAX_FINDINGS, Finding, LogVerdict, facts_of
-from governance.verify.origins import ORIGIN_KIND, OriginChange, followed, origin_findings, read_change
+from governance.verify.origins import KEY_KINDS, KeyStep, followed, origin_findings, read_change, unsure
 
 
 def verify_log(
@@ -46,6 +46,8 @@ def verify_log(
     keys, changes = followed(vkeys, scan.changes)
     heads, findings = open_checkpoints(checkpoints, keys)
     findings += origin_findings(heads, changes)
+    if (doubt := unsure(vkeys, scan.changes)) is not None:
+        findings.append(Finding("key.compromised", f"entry {doubt.index}", "the key after it as trusted", str(doubt)))
     interval, proven, root_findings = compare_roots(heads, roots, count)
     findings = [*blame_stored_hashes(scan.findings, proven), *findings, *root_findings]
     if scan.suppressed:
@@ -53,7 +55,11 @@ def verify_log(
     covered = max((head.size for head, _ in heads), default=0)
     return LogVerdict(
         tuple(findings),
-        replace(facts_of(count, proven), copied=tuple(str(change) for change in changes)),
+        replace(
+            facts_of(count, proven),
+            copied=tuple(str(change) for change in changes if change.copied),
+            rotated=tuple(str(change) for change in changes if not change.copied),
+        ),
         first_wrong=scan.first_wrong,
         interval=interval,
         unsigned=max(0, count - covered),
@@ -67,7 +73,7 @@ class LogScan:
         self.frontier = merkle.Frontier()
         self.findings: list[Finding] = []
         self.suppressed = 0
-        self.changes: list[OriginChange] = []
+        self.changes: list[KeyStep] = []
         self.first_wrong: int | None = None
         self._leaves = None if leaves is None else [x if isinstance(x, str) else x.hex() for x in leaves]
         self._expected = 0
@@ -77,7 +83,7 @@ class LogScan:
         leaf = merkle.leaf_hash(line)
         where = f"entry {position}"
         entry, found = entry_findings(line, self._expected, where)
-        if entry is not None and not found and entry["kind"] == ORIGIN_KIND:
+        if entry is not None and not found and entry["kind"] in KEY_KINDS:
             change, found = read_change(entry, self.frontier.root())
             self.changes += [change] if change else []
         self.frontier.append(leaf)
