@@ -21,6 +21,7 @@ from core.settings import ServerSettings
 from governance.access.api_keys import first_admin
 from governance.access.rights import record_secrets
 from governance.binding.found import find_rows
+from governance.ledger import guard
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.read import ledger_size
 from governance.ledger.rotation import name_documents_key
@@ -72,6 +73,8 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
     with site.database.write() as db:  # sign the entries so far before the first request arrives
+        if not guard.restore(db):
+            log.warning("triggers that keep the ledger unchanged are missing; run `assay serve` once as their owner")
         record_secrets(db, site.clock.now())
         find_rows(db, site.clock.now())
         name_documents_key(db, signing=site.keys.signing, documents=site.keys.documents, now=site.clock.now())

@@ -78,3 +78,12 @@ def repair(home: Home = None, as_json: JsonFlag = False) -> None:
         for finding in found:
             console.print(f"  {finding.where}: {finding.what}", markup=False, soft_wrap=True)
         console.print(f"Repaired {len(found)} finding(s); ledger entry {entry} says so.")
+
+
+@app.command()
+def grants(role: Annotated[str, typer.Argument(help="role of PostgreSQL that the service connects with")]) -> None:
+    """Print the SQL that lets a role run the service, but only read and add to the ledger; run it as the owner."""
+    from governance.ledger.guard import grants as statements
+
+    for statement in statements(role):
+        typer.echo(f"{statement};")

@@ -46,4 +46,6 @@ def binding_entries(db: Session, kinds: Sequence[str]) -> Iterator[tuple[int, st
         .where(LedgerEntry.kind.in_(kinds))
         .order_by(LedgerEntry.index)
     )
-    yield from (tuple(row) for row in db.execute(query.execution_options(yield_per=500)))
+    yield from (
+        (i, entry, leaf, leaves) for i, entry, leaf, leaves in db.execute(query.execution_options(yield_per=500))
+    )

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from governance.binding.check import RowsVerdict, check_rows
 from governance.binding.found import _KNOWN
+from governance.ledger import guard
 from monitor.site import Site
 from monitor.tables import Alert, Measurement
 from tests.reports.story import Story, tell
@@ -25,6 +26,7 @@ def verdict(site: Site) -> RowsVerdict:
 def outside(site: Site, *statements: str) -> None:
     """What somebody with the password of the database does."""
     with site.database.engine.begin() as connection:
+        guard.remove(connection)
         for statement in statements:
             connection.execute(text(statement))
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from core.db import Database
 from core.errors import IntegrityFailureError, InvalidError
+from governance.ledger import guard
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, issue_checkpoint
 from governance.ledger.read import ledger_leaves, ledger_lines, ledger_rows, ledger_size
@@ -80,6 +81,7 @@ def test_a_rewritten_log_is_not_signed_again(database: Database, tmp_path: Path)
         issue_checkpoint(db, key=key, anchor=tmp_path, now=AT)
     append(database, 1)
     with database.write() as db:
+        guard.remove(db.connection())
         db.execute(text("""update ledger_entry set leaf = :leaf where "index" = 1"""), {"leaf": "00" * 32})
     with pytest.raises(IntegrityFailureError, match="do not extend"), database.write() as db:
         issue_checkpoint(db, key=key, anchor=tmp_path, now=AT)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from core.db import Database
 from core.errors import IntegrityFailureError
+from governance.ledger import guard
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.head import REPAIR_KIND
@@ -48,6 +49,7 @@ def sign(database: Database, folder: Path) -> None:
 
 def change(database: Database, *statements: str) -> None:
     with database.write() as db:
+        guard.remove(db.connection())
         for statement in statements:
             db.execute(text(statement))
 

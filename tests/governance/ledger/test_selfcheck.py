@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from core.db import Database
+from governance.ledger import guard
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.selfcheck import verify_ledger
 from governance.proof.vkey import SigningKey
@@ -36,6 +37,7 @@ def test_an_untouched_ledger_verifies(database: Database, anchor: Path) -> None:
 @pytest.mark.parametrize("index", [0, 2, 5])
 def test_a_changed_entry_is_named(database: Database, anchor: Path, index: int) -> None:
     with database.write() as db:
+        guard.remove(db.connection())
         entry = db.execute(text("""select entry from ledger_entry where "index" = :i"""), {"i": index}).scalar_one()
         for position in range(0, len(entry), 7):
             damaged = entry[:position] + chr(ord(entry[position]) ^ 1) + entry[position + 1 :]
@@ -64,6 +66,7 @@ def test_a_changed_entry_is_named(database: Database, anchor: Path, index: int) 
 )
 def test_every_other_stored_field_counts(database: Database, anchor: Path, statement: str, named: str) -> None:
     with database.write() as db:
+        guard.remove(db.connection())
         db.execute(text(statement))
     found = check(database, anchor)
     if statement == "delete from ledger_checkpoint":  # the anchor's copy still proves the entries
@@ -80,6 +83,7 @@ def test_a_changed_anchor_is_named(database: Database, anchor: Path) -> None:
 
 def test_a_database_cut_back_below_the_anchor_is_found(database: Database, anchor: Path) -> None:
     with database.write() as db:
+        guard.remove(db.connection())
         db.execute(text("""delete from ledger_entry where "index" > 2"""))
         db.execute(text("delete from ledger_checkpoint"))
         db.execute(text("update ledger_head set size = 3"))
