@@ -19,6 +19,7 @@ from api.http.protocol import BoundedProtocol
 from core.logs import logger
 from core.settings import ServerSettings
 from governance.access.api_keys import first_admin
+from governance.access.people import record_people
 from governance.access.rights import record_secrets
 from governance.binding.found import find_rows
 from governance.ledger import guard
@@ -76,6 +77,7 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
         if not guard.restore(db):
             log.warning("triggers that keep the ledger unchanged are missing; run `assay serve` once as their owner")
         record_secrets(db, site.clock.now())
+        record_people(db, site.clock.now())
         find_rows(db, site.clock.now())
         name_documents_key(db, signing=site.keys.signing, documents=site.keys.documents, now=site.clock.now())
     try:

@@ -164,13 +164,20 @@ def _key_findings(db: "Session") -> tuple[Finding, ...]:
     from sqlalchemy import inspect
 
     from governance.access.rights import all_differences
-    from governance.tables import ApiKey
+    from governance.access.rights_entries import ACTOR_PREFIX
+    from governance.tables import ApiKey, Person
 
-    there = {column["name"] for column in inspect(db.connection()).get_columns(ApiKey.__tablename__)}
-    if not there >= set(ApiKey.__table__.columns.keys()):  # of an earlier release: verifying migrates nothing
+    schema = inspect(db.connection())
+    if not schema.has_table(Person.__tablename__):  # of an earlier release: verifying migrates nothing
+        return ()
+    there = {column["name"] for column in schema.get_columns(ApiKey.__tablename__)}
+    if not there >= set(ApiKey.__table__.columns.keys()):
         return ()
     found = all_differences(db).items()
-    return tuple(Finding(KEY, f"key {prefix}", "as in the ledger", words) for prefix, words in found)
+    return tuple(
+        Finding(KEY, who if who.startswith(ACTOR_PREFIX) else f"key {who}", "as in the ledger", words)
+        for who, words in found
+    )
 
 
 def _artifact(artifacts: ArtifactStore, digest: str) -> bytes | None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from core.jobs import EraseJob, EvaluateJob
 from core.queue import LANES, SCHEDULER, Claimed, Job, Lease
 from governance.access.rights import all_differences
+from governance.access.rights_entries import ACTOR_PREFIX
 from monitor.alerts import by_clock, store
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
@@ -67,20 +68,30 @@ def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> Non
 
 
 def watch_rights(site: Site, db: Session, now: datetime) -> None:
-    """Open an alert for each key whose row says otherwise than the ledger, and end those that agree again."""
+    """Open an alert for each key or person whose row says otherwise than the ledger, and end those that agree again."""
     found, standing = all_differences(db), set[tuple[str, str]]()
     for alert in store.system_alerts(db, MONITOR, RIGHTS):
         if alert.episodes[-1]["ended"] is None and alert.column not in found:
             by_clock.end_alert(site, db, alert.id, now)
         elif alert.episodes[-1]["ended"] is None:
             standing.add((alert.column, alert.sentence))  # what a person resolved stays so until it changes again
-    for prefix, words in found.items():
-        sentence = (
-            f"Key {prefix} was changed in the database, outside Assay, and is refused: {words}. Find out who did it; "
-            f"then revoke it (assay keys revoke {prefix}) and create another."
+    for changed, words in found.items():
+        who = changed.removeprefix(ACTOR_PREFIX)
+        what, mend = (
+            (f"Key {changed}", f"revoke it (assay keys revoke {changed}) and create another")
+            if who == changed
+            else (
+                f"Person {who}",
+                f"give the role again (assay people role {who} ROLE), and a new password where that was changed "
+                f"(assay people reset-password {who})",
+            )
         )
-        if (prefix, sentence) not in standing:
-            raise_alarm(site, db, Alarm(MONITOR, RIGHTS, prefix, None, None, sentence, "critical", (prefix,)), now)
+        sentence = (
+            f"{what} was changed in the database, outside Assay, and is refused: {words}. Find out who did it; then "
+            f"{mend}."
+        )
+        if (changed, sentence) not in standing:
+            raise_alarm(site, db, Alarm(MONITOR, RIGHTS, changed, None, None, sentence, "critical", (changed,)), now)
 
 
 def watch_schedules(site: Site, db: Session, problems: Mapping[str, str], now: datetime) -> None:
