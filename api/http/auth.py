@@ -5,16 +5,14 @@ Each route declares one permission and what it is about; both are checked here, 
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import RouteContext, iter_route_contexts
 from sqlalchemy import event
 from sqlalchemy.orm import Session
-from starlette.routing import BaseRoute
 
 from api.http.reach import Reach, within_reach
 from core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
@@ -242,25 +240,3 @@ def _same_origin(request: Request) -> None:
         or (site is None and origin is None)
     ):
         raise ForbiddenError("this request did not come from a page of this service", origin=origin)
-
-
-def undeclared(routes: Sequence[BaseRoute]) -> list[str]:
-    """Return the paths of routes that are not public and declare no permission."""
-    found = [(route.path or "", route) for route in iter_route_contexts(routes)]
-    return [path for path, route in found if not _declares(route) and not _is_public(path)]
-
-
-def _is_public(path: str) -> bool:
-    return any(path == public or path.startswith(public + "/") for public in PUBLIC_PATHS)
-
-
-def _declares(route: RouteContext) -> bool:
-    waiting = [getattr(route, "dependant", None)]
-    while waiting:
-        dependant = waiting.pop()
-        if dependant is None:
-            continue
-        if isinstance(dependant.call, Requires):
-            return True
-        waiting += dependant.dependencies
-    return False

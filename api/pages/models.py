@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
-from api.pages.governing import governing_of
 from api.http.reach import Reach
+from api.pages.governing import governing_of
 from api.pages.render import PageRoute, page
 from core.clock import days_period
 from core.errors import AppError

@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_person")),
-        sa.UniqueConstraint("issuer", "subject", name=op.f("uq_person_issuer")),
+        sa.UniqueConstraint("issuer", "subject", name=op.f("uq_person_issuer_subject")),
     )
     op.create_table(
         "sign_in_failure",
