@@ -8,8 +8,8 @@ from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
 from api.http.auth import PUBLIC_PATHS, requires
-from api.http.declared import declarations, tables, undeclared
 from api.http.reach import MODEL_NAMES, OWNERS, Reach
+from api.route_table import declarations, tables, undeclared
 from governance.access.roles import PERMISSIONS, Caller, Permission, Role
 from monitor.site import Site
 from tests.databases import SQLITE_FIRST

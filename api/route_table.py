@@ -1,6 +1,6 @@
 """What every route declares: the permission it needs and what it is about. docs/security.md has the table.
 
-`python -m api.http.declared` prints that page with its tables as the code declares them.
+`python -m api.route_table` prints that page with its tables as the code declares them.
 """
 
 import sys
