@@ -18,7 +18,6 @@ from api.routes import (
     models,
     monitoring,
     notifications,
-    people,
     provenance,
     quarantine,
     reports,
@@ -35,7 +34,6 @@ DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ing
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
-    provenance.router, stops.router, reports.router, ledger.router, erasures.router, keys.router, people.router,
-    sessions.router,
+    provenance.router, stops.router, reports.router, ledger.router, erasures.router, keys.router, sessions.router,
     schema.router,
 )  # fmt: skip
