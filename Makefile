@@ -124,8 +124,9 @@ format: $(READY) ## rewrite the code the way `make lint` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY) ## write the pages that are made from the code: docs/spec.md
+docs: $(READY) ## write what is made from the code: docs/spec.md, the tables of docs/security.md
 	$(BIN)/python -m api.spec_reference.page > docs/spec.md.new && mv docs/spec.md.new docs/spec.md
+	$(BIN)/python -m api.route_table > docs/security.md.new && mv docs/security.md.new docs/security.md
 
 soak: $(READY) ## the long forms: 200 cycles of kill -9 with one and with two processes, ten minutes of full load
 	$(BIN)/python -m bench.crash --cycles 200

@@ -32,9 +32,9 @@ from api.commands import (
     report,
     retrain,
     serve,
+    signer,
     stop,
     train,
-    verifier,
     verify,
     versions,
 )
@@ -51,13 +51,13 @@ app = typer.Typer(
     help="Watch models in production, prove what was seen, repair what drifted.",
 )
 for command in (
-    serve.serve, serve.api, serve.worker, train.train, init.init, init.schema, first_model.first_model,
+    serve.serve, serve.api, serve.worker, signer.signer, train.train, init.init, init.schema, first_model.first_model,
     models.apply, ingest.ingest, quarantine.quarantine,
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
     versions.approve,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
     versions.card, versions.adapter, stop.stop, report.report, maintenance.deploy, erase.erase, erase.erasures,
-    replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,
+    replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, own, revoke, end.")
@@ -65,7 +65,7 @@ app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, ackno
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
 app.add_typer(provenance.app, name="provenance", help="Licence, consent and source of data and base models: add, list.")
-app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, public key, repair.")
+app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, keys and their rotation, repair.")
 
 
 @app.command()

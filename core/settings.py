@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from core.errors import InvalidError
 from core.settings_ledger import LedgerSettings, beside_home
+from core.settings_signer import SignerSettings
 from core.settings_train import TrainSettings, listed
 from core.zones import zone_of
 
@@ -258,6 +259,7 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     work: WorkSettings = WorkSettings()
     ledger: LedgerSettings = LedgerSettings()
+    signer: SignerSettings = SignerSettings()
     engine: EngineSettings = EngineSettings()
     train: TrainSettings = TrainSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -384,7 +386,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        if first["loc"][0] in ("channels", "heartbeat"):  # their values are secrets
+        if first["loc"][0] in ("channels", "heartbeat", "signer", "anchors"):  # their values are secrets
             raise InvalidError(f"setting {field}: {first['msg']}", field=field) from None
         raise InvalidError(f"setting {field}: {first['msg']} (got {first.get('input')!r})", field=field) from error
     for name in loaded.routes:

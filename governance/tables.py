@@ -1,10 +1,10 @@
-"""Ledger, checkpoints, API keys, page sessions and erasures."""
+"""Ledger, checkpoints, people, API keys, page sessions and erasures."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, String, text
+from sqlalchemy import JSON, CheckConstraint, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Bound, Keyed
@@ -54,6 +54,30 @@ class LedgerBinding(Base):
     leaves: Mapped[bytes] = mapped_column(LargeBinary)  # governance.verify.rows, compressed
 
 
+class Person(Base):
+    """Somebody with a name. The id is what the ledger says of a person; the name and the address stay here."""
+
+    __tablename__ = "person"
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(200))
+    email: Mapped[str | None] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(16))
+    models: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # null: all
+    password: Mapped[str | None] = mapped_column(String(200))  # its argon2id hash
+    totp: Mapped[str | None] = mapped_column(String(200))  # secret of the second factor, sealed with the session key
+    totp_step: Mapped[int | None]  # of the newest code that was taken; none is taken twice
+    recovery: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # hashes of recovery codes
+    temporary: Mapped[bool] = mapped_column(default=False)  # the password was set by an admin; the person sets another
+    issuer: Mapped[str | None] = mapped_column(String(200))  # of the person's provider, and who the person is there
+    subject: Mapped[str | None] = mapped_column(String(255))
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(100))
+    used_at: Mapped[datetime | None]  # last signed in
+    disabled_at: Mapped[datetime | None]
+
+
 class ApiKey(Keyed, Base):
     """A key is shown once; only its hash is kept."""
 
@@ -63,25 +87,42 @@ class ApiKey(Keyed, Base):
     prefix: Mapped[str] = mapped_column(String(16), unique=True)
     hash: Mapped[str] = mapped_column(String(64), unique=True)
     role: Mapped[str] = mapped_column(String(16))
+    models: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # null: all
     owner: Mapped[str | None] = mapped_column(String(200))  # the person who holds it; declared once
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(100))
+    expires_at: Mapped[datetime | None]
+    earlier_hash: Mapped[str | None] = mapped_column(String(64))  # of the secret before the last rotation
+    earlier_until: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]  # exact to some minutes
     revoked_at: Mapped[datetime | None]
 
 
 class PageSession(Keyed, Base):
-    """A person's visit to the pages, opened with a key; the cookie is kept only as a hash."""
+    """A visit to the pages, opened with a key or by a person; the cookie is kept only as a hash."""
 
     __tablename__ = "page_session"
 
     token: Mapped[str] = mapped_column(String(64), unique=True)  # hash of the cookie
-    prefix: Mapped[str] = mapped_column(String(16), index=True)  # of the key
+    prefix: Mapped[str | None] = mapped_column(String(16), index=True)  # of the key
+    person: Mapped[str | None] = mapped_column(String(64), index=True)  # one of the two
     seal: Mapped[str] = mapped_column(String(64))  # over all that gives a right, with a key that is not in the database
     opened_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     ended_because: Mapped[str | None] = mapped_column(String(40))
+
+
+class SignInFailure(Base):
+    """Failed sign-ins and bad keys of one client or one account, for all API processes together."""
+
+    __tablename__ = "sign_in_failure"
+
+    subject: Mapped[str] = mapped_column(String(80), primary_key=True)  # `client:` or `account:` and a keyed digest
+    failures: Mapped[int]
+    first_at: Mapped[datetime]
+    locked_until: Mapped[datetime | None]
 
 
 class Erasure(Keyed, Bound, Base):

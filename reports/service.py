@@ -14,8 +14,9 @@ from core.canonical import canonical, sha256
 from core.errors import AppError
 from core.jobs import ReportJob
 from governance.ledger.append import append_entry
-from governance.ledger.checkpointing import latest_checkpoint
+from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
+from governance.ledger.rotation import name_documents_key
 from monitor import store as monitor_store
 from monitor.notify import deploys
 from monitor.site import Site
@@ -125,7 +126,9 @@ def _checkpoint(site: Site) -> str:
     with site.database.write() as db:
         if ledger_size(db) == 0:
             return ""
-        return site.sign_ledger(db).note
+        name_documents_key(db, signing=site.keys.signing, documents=site.keys.documents, now=site.clock.now())
+        key, anchor = site.keys.signing, site.settings.anchor_dir
+        return issue_checkpoint(db, key=key, anchor=anchor, now=site.clock.now()).note
 
 
 def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
@@ -183,7 +186,7 @@ def _bundle(site: Site, report_id: UUID) -> Report:
         write_bundle(
             target, model=model.name, period=(row.period_from, row.period_to), report_id=str(row.id), files=members,
             media_types={path: MEDIA_TYPES[path.rpartition(".")[2]] for path in members}, ledger_lines=lines,
-            checkpoint_note=head.note, key=site.keys.signing, created_at=row.created_at,
+            checkpoint_note=head.note, key=site.keys.documents, vkey=site.keys.vkey, created_at=row.created_at,
             cited={"report.json": index, "report.pdf": index, **{f"charts/{name}": index for name in charts}},
         )  # fmt: skip
         digest = site.artifacts.put(target.read_bytes())

@@ -4,11 +4,15 @@ from typing import Annotated
 
 import typer
 
+from api.commands import ledger_key
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
 from api.commands.serve import Home, configured
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(ledger_key.rotate)
+app.command()(ledger_key.recovery_key)
+app.command()(ledger_key.token_key)
 
 
 @app.command()
@@ -33,12 +37,20 @@ def checkpoint() -> None:
 
 @app.command()
 def key(as_json: JsonFlag = False) -> None:
-    """Print the public key of the service, which `assay verify BUNDLE --key` takes."""
+    """Print the public keys of the service, the present one first: `assay verify BUNDLE --key` takes them in a file.
+
+    Keys that signed before it follow, but for those that were declared compromised.
+    """
     answer = client().json("GET", "/api/v1/ledger/key")
     if as_json:
         emit_json(answer)
     else:
-        typer.echo(answer["vkey"])
+        revoked = {one["vkey"]: one["from_entry"] for one in answer["revoked"]}
+        for vkey in (answer["vkey"], *reversed(answer["earlier"])):
+            if vkey not in revoked:
+                typer.echo(vkey)
+        for vkey, entry in revoked.items():
+            typer.echo(f"revoked from entry {entry} on, not listed: {vkey}", err=True)
 
 
 @app.command()
@@ -47,7 +59,6 @@ def repair(home: Home = None, as_json: JsonFlag = False) -> None:
     from api.commands.keys import existing_database
     from api.commands.verify import own_keys
     from core.clock import SystemClock
-    from governance.ledger.extends import places_of
     from governance.ledger.repair import repair_ledger
 
     settings = configured(home)
@@ -55,7 +66,7 @@ def repair(home: Home = None, as_json: JsonFlag = False) -> None:
     try:
         with database.write() as db:
             found, entry = repair_ledger(
-                db, places=places_of(settings), vkeys=own_keys(settings.home_dir), now=SystemClock().now()
+                db, anchor=settings.anchor_dir, vkeys=own_keys(settings.home_dir), now=SystemClock().now()
             )
     finally:
         database.dispose()
@@ -76,42 +87,3 @@ def grants(role: Annotated[str, typer.Argument(help="role of PostgreSQL that the
 
     for statement in statements(role):
         typer.echo(f"{statement};")
-
-
-@app.command()
-def recover(
-    by: Annotated[str, typer.Option(help="the person who decides this; it is recorded")],
-    reason: Annotated[str, typer.Option(help="what happened; it is recorded")],
-    home: Home = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Go on after the database was restored from an older copy, on this machine; an entry records what was lost."""
-    from api.commands.keys import existing_database
-    from api.commands.verify import own_keys
-    from core.clock import SystemClock
-    from governance.ledger.checkpointing import issue_checkpoint
-    from governance.ledger.extends import places_of
-    from governance.ledger.keys import read_signing
-    from governance.ledger.recover import recover_ledger
-
-    settings = configured(home)
-    database, now = existing_database(settings), SystemClock().now()
-    places, vkeys = places_of(settings), own_keys(settings.home_dir)
-    try:
-        with database.write() as db:
-            found = recover_ledger(db, places=places, vkeys=vkeys, by=by, reason=reason, now=now)
-        if found is not None:
-            key = read_signing(settings.home_dir)
-            with database.write() as db:
-                issue_checkpoint(db, key=key, places=places, earlier=vkeys, now=now, whole=True)
-    finally:
-        database.dispose()
-    if as_json:
-        document = (
-            None if found is None else {"entry": found.index, "kept": found.kept, "lost": found.size - found.kept}
-        )
-        emit_json({"recovered": document})
-    elif found is None:
-        console.print("The ledger extends every checkpoint that was found; there is nothing to recover from.")
-    else:
-        console.print(f"{str(found).capitalize()}. The ledger is signed again.", markup=False, soft_wrap=True)

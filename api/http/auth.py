@@ -1,30 +1,36 @@
-"""Authenticate callers: by an API key in the Authorization header, or by a page session opened with one."""
+"""Authenticate callers: by an API key in the Authorization header, or by a page session.
+
+Each route declares one permission and what it is about; both are checked here, before the handler runs.
+"""
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import RouteContext, iter_route_contexts
-from starlette.routing import BaseRoute
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
-from core.errors import ForbiddenError, UnauthenticatedError
+from api.http.reach import Reach, within_reach
+from core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from governance.access.api_keys import authenticate
 from governance.access.rights import RightsDifferError, rights_of
 from governance.access.roles import Caller, Permission, require
 from governance.access.sessions import (
     SEEN_EVERY,
+    caller_of_session,
     end_session,
     find_session,
-    key_of,
     open_session,
     over_because,
+    owner_of,
+    subject_of,
 )
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
-from governance.tables import PageSession
+from governance.tables import ApiKey, PageSession
 from monitor.site import Site
 
 COOKIE: Final = "assay_session"
@@ -37,10 +43,10 @@ _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 
 
 class Requires:
-    """A dependency that requires one permission and returns the caller."""
+    """A dependency that requires one permission, within the caller's scope, and returns the caller."""
 
-    def __init__(self, permission: Permission) -> None:
-        self.permission = permission
+    def __init__(self, permission: Permission, reach: Reach) -> None:
+        self.permission, self.reach = permission, reach
 
     async def __call__(self, request: Request) -> Caller:
         caller = _cached_caller(request)
@@ -48,9 +54,11 @@ class Requires:
             caller = await run_in_threadpool(_look_up_caller, request, request.app.state.site)
         try:
             require(caller, self.permission)
-        except ForbiddenError as error:
+            if caller.models is not None:
+                await run_in_threadpool(within_reach, request.app.state.site, caller, self.reach, request)
+        except (ForbiddenError, NotFoundError) as error:
             facts = {"permission": self.permission.value, "method": request.method, "role": caller.role.value}
-            await run_in_threadpool(_denied, request, f"key:{caller.prefix}", caller.name, error.code, facts)
+            await run_in_threadpool(_denied, request, caller.subject, caller.name, error.code, facts)
             raise
         return caller
 
@@ -68,14 +76,21 @@ def _denied(request: Request, subject: str, actor: str, code: str, facts: Mappin
         append_entry(db, kind="access.denied", actor=actor, subject=subject, body=body, at=site.clock.now())
 
 
-def requires(permission: Permission) -> Any:
-    """Declare the permission a route needs: `caller: Annotated[Caller, requires(Permission.READ)]`."""
-    return Depends(Requires(permission), scope="function")
+def requires(permission: Permission, reach: Reach = Reach.MODEL) -> Any:
+    """Declare the permission a route needs, and what it is about: `Annotated[Caller, requires(Permission.READ)]`."""
+    return Depends(Requires(permission, reach), scope="function")
 
 
-def forget_callers(request: Request) -> None:
-    """Clear the cache of callers after a key was revoked."""
-    request.app.state.callers.clear()
+def forget_callers(request: Request, db: Session) -> None:
+    """Let this process know no caller from before once the transaction is committed, which changes somebody's rights.
+
+    Other processes know one for CALLER_CACHE_S at most.
+    """
+
+    def forget(_: Session) -> None:
+        request.app.state.callers = {}  # a look-up that began before keeps its caller in the old one
+
+    event.listen(db, "after_commit", forget, once=True)
 
 
 def _cached_caller(request: Request) -> Caller | None:
@@ -89,17 +104,17 @@ def _cached_caller(request: Request) -> Caller | None:
 
 
 def _look_up_caller(request: Request, site: Site) -> Caller:
+    callers = request.app.state.callers
     try:
         caller = caller_of(request, site)
     except RightsDifferError as error:
-        _denied(request, f"key:{error.facts['key']}", SYSTEM_ACTOR, error.code, {"found": error.found})
+        _denied(request, error.subject, SYSTEM_ACTOR, error.code, {"found": error.found})
         raise
     except UnauthenticatedError as error:
         if "authorization" in request.headers:
             _denied(request, "access", SYSTEM_ACTOR, error.code, {"method": request.method})
         raise
     if header := request.headers.get("authorization"):
-        callers = request.app.state.callers
         if len(callers) >= MAX_CACHED_CALLERS:
             callers.clear()
         callers[_key_digest(header)] = (caller, time.monotonic() + CALLER_CACHE_S)
@@ -125,7 +140,7 @@ def caller_of(request: Request, site: Site) -> Caller:
                 f"the Authorization scheme {scheme[:20]!r} is not supported; send `Bearer <key>`"
             )
         with site.database.read() as db:
-            return authenticate(db, key.strip())
+            return authenticate(db, key.strip(), site.clock.now())
     if (cookie := request.cookies.get(COOKIE)) is None:
         raise UnauthenticatedError("no API key was sent; send `Authorization: Bearer <key>`")
     if request.method not in _SAFE_METHODS:
@@ -143,9 +158,9 @@ def _session_caller(site: Site, cookie: str) -> Caller | None:
         if row is None:
             return None
         idle = timedelta(minutes=server.session_idle_minutes)
-        key, rights = key_of(db, row), rights_of(db)
-        because = "key revoked" if key is None else over_because(row, key, rights, site.keys.session, now, idle)
-        caller = rights.holder(key) if key is not None and because is None else None
+        owner, rights = owner_of(db, row), rights_of(db)
+        because = "key revoked" if owner is None else over_because(row, owner, rights, site.keys.session, now, idle)
+        caller = caller_of_session(rights, owner) if owner is not None and because is None else None
     if because is None and now - row.seen_at < SEEN_EVERY:
         return caller
     with site.database.write() as db:
@@ -177,14 +192,14 @@ def sign_in(site: Site, request: Request, response: Response, key: str) -> Calle
     now, length = site.clock.now(), timedelta(hours=site.settings.server.session_hours)
     try:
         with site.database.read() as db:
-            caller = authenticate(db, key.strip())
+            caller = authenticate(db, key.strip(), now)
     except (UnauthenticatedError, RightsDifferError) as error:
         # Whoever has no key could name anybody's: the entry names none.
         _denied(request, "session", SYSTEM_ACTOR, error.code, {"method": "sign in"})
         raise
     _end(site, request, "signed in again")
     with site.database.write() as db:
-        value = open_session(db, caller, site.keys.session, now, length)
+        value = open_session(db, caller, site.keys.session, now, length, "key")
     response.set_cookie(
         COOKIE, value, max_age=int(length.total_seconds()), path="/", secure=request.url.scheme == "https",
         httponly=True, samesite="strict",
@@ -209,8 +224,9 @@ def _end(site: Site, request: Request, because: str) -> None:
     with site.database.write() as db:
         row = db.get(PageSession, found.id, with_for_update=True)
         if row is not None:
-            owner = rights_of(db).keys.get(row.prefix)
-            end_session(db, row, because, owner.name if owner else SYSTEM_ACTOR, site.clock.now())
+            owner = owner_of(db, row)
+            name = SYSTEM_ACTOR if owner is None else owner.name if isinstance(owner, ApiKey) else subject_of(row)
+            end_session(db, row, because, name, site.clock.now())
 
 
 def _same_origin(request: Request) -> None:
@@ -224,25 +240,3 @@ def _same_origin(request: Request) -> None:
         or (site is None and origin is None)
     ):
         raise ForbiddenError("this request did not come from a page of this service", origin=origin)
-
-
-def undeclared(routes: Sequence[BaseRoute]) -> list[str]:
-    """Return the paths of routes that are not public and declare no permission."""
-    found = [(route.path or "", route) for route in iter_route_contexts(routes)]
-    return [path for path, route in found if not _declares(route) and not _is_public(path)]
-
-
-def _is_public(path: str) -> bool:
-    return any(path == public or path.startswith(public + "/") for public in PUBLIC_PATHS)
-
-
-def _declares(route: RouteContext) -> bool:
-    waiting = [getattr(route, "dependant", None)]
-    while waiting:
-        dependant = waiting.pop()
-        if dependant is None:
-            continue
-        if isinstance(dependant.call, Requires):
-            return True
-        waiting += dependant.dependencies
-    return False

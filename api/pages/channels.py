@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, ReadDb, SiteDep
+from api.http.reach import Reach
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from monitor.notify import deliver, maintenance, outbox
@@ -17,8 +18,8 @@ from monitor.notify.outcome import Outcome
 from monitor.site import Site
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-Reader = Annotated[Caller, requires(Permission.READ)]
-Worker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
+Reader = Annotated[Caller, requires(Permission.READ, Reach.ALL)]
+Worker = Annotated[Caller, requires(Permission.ALERT_WRITE, Reach.ALL)]
 SHOWN = 50  # messages in each list
 
 
@@ -35,7 +36,9 @@ def send_test(caller: Worker, name: str, site: SiteDep) -> HTMLResponse:
 
 
 @router.post("/outbox/{message_id}/retry")
-def retry(_: Worker, message_id: UUID, site: SiteDep, db: Db) -> RedirectResponse:
+def retry(
+    _: Annotated[Caller, requires(Permission.ALERT_WRITE)], message_id: UUID, site: SiteDep, db: Db
+) -> RedirectResponse:
     outbox.retry(site, db, message_id)
     return RedirectResponse("/channels#messages", 303)
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from api.http.auth import requires
 from api.http.deps import MAX_INDEX, ReadDb, SiteDep
 from api.http.protected import examples_for
+from api.http.reach import Reach, require_entry
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
@@ -130,11 +131,12 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
 
 @router.get("/ledger/{index}")
 def entry_page(
-    caller: Annotated[Caller, requires(Permission.LEDGER_READ)],
+    caller: Annotated[Caller, requires(Permission.LEDGER_READ, Reach.LISTED)],
     index: Annotated[int, Path(ge=0, le=MAX_INDEX)],
     site: SiteDep,
     db: ReadDb,
 ) -> HTMLResponse:
+    require_entry(db, caller, index)
     proof = inclusion_proof(db, index)
     entry = store.entry(db, index)
     head = latest_checkpoint(db)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
+from api.http.reach import Reach
 from api.pages.governing import governing_of
 from api.pages.render import PageRoute, page
 from core.clock import days_period
@@ -48,13 +49,15 @@ ACTIVE = ("queued", "curating", "training", "evaluating")
 
 
 @router.get("/")
-def overview(caller: Reader, site: SiteDep, db: ReadDb, request: Request) -> HTMLResponse:
-    rows = [_row(site, db, model) for model in monitor_store.models(db)]
+def overview(
+    caller: Annotated[Caller, requires(Permission.READ, Reach.LISTED)], site: SiteDep, db: ReadDb, request: Request
+) -> HTMLResponse:
+    rows = [_row(site, db, model) for model in monitor_store.models(db) if caller.sees(model.name)]
     order = {"alarm": 0, "unknown": 1, "ok": 2}
     rows.sort(key=lambda r: (order[r["health"].status], r["name"]))
     counts = {status: sum(1 for r in rows if r["health"].status == status) for status in order}
     url = shlex.quote(str(request.base_url).rstrip("/"))  # the page puts it into commands
-    system = alert_store.unresolved_system_alerts(db)
+    system = alert_store.unresolved_system_alerts(db) if caller.models is None else []
     return page("overview.html", caller=caller, models=rows, counts=counts, url=url, system=system)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from core.jobs import EraseJob, EvaluateJob
 from core.queue import LANES, SCHEDULER, Claimed, Job, Lease
 from governance.access.rights import all_differences
+from governance.access.rights_entries import ACTOR_PREFIX
 from monitor.alerts import by_clock, store
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
@@ -59,7 +60,7 @@ def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> Non
         steady_since: since when schedulers have ticked without a gap.
     """
     if now - steady_since >= STEADY_AFTER:
-        end(site, db, MISSED, "", now)
+        _end(site, db, MISSED, "", now)
     _watch_failures(site, db, now)
     _watch_stopped(site, db, now)
     _watch_lanes(site, db, steady_since, now)
@@ -67,20 +68,30 @@ def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> Non
 
 
 def watch_rights(site: Site, db: Session, now: datetime) -> None:
-    """Open an alert for each key whose row says otherwise than the ledger, and end those that agree again."""
+    """Open an alert for each key or person whose row says otherwise than the ledger, and end those that agree again."""
     found, standing = all_differences(db), set[tuple[str, str]]()
     for alert in store.system_alerts(db, MONITOR, RIGHTS):
         if alert.episodes[-1]["ended"] is None and alert.column not in found:
             by_clock.end_alert(site, db, alert.id, now)
         elif alert.episodes[-1]["ended"] is None:
             standing.add((alert.column, alert.sentence))  # what a person resolved stays so until it changes again
-    for prefix, words in found.items():
-        sentence = (
-            f"Key {prefix} was changed in the database, outside Assay, and is refused: {words}. Find out who did it; "
-            f"then revoke it (assay keys revoke {prefix}) and create another."
+    for changed, words in found.items():
+        who = changed.removeprefix(ACTOR_PREFIX)
+        what, mend = (
+            (f"Key {changed}", f"revoke it (assay keys revoke {changed}) and create another")
+            if who == changed
+            else (
+                f"Person {who}",
+                f"give the role again (assay people role {who} ROLE), and a new password where that was changed "
+                f"(assay people reset-password {who})",
+            )
         )
-        if (prefix, sentence) not in standing:
-            raise_alarm(site, db, Alarm(MONITOR, RIGHTS, prefix, None, None, sentence, "critical", (prefix,)), now)
+        sentence = (
+            f"{what} was changed in the database, outside Assay, and is refused: {words}. Find out who did it; then "
+            f"{mend}."
+        )
+        if (changed, sentence) not in standing:
+            raise_alarm(site, db, Alarm(MONITOR, RIGHTS, changed, None, None, sentence, "critical", (changed,)), now)
 
 
 def watch_schedules(site: Site, db: Session, problems: Mapping[str, str], now: datetime) -> None:
@@ -134,12 +145,7 @@ def raise_alarm(site: Site, db: Session, alarm: Alarm, since: datetime) -> None:
         by_clock.continue_alert(site, db, alert.id, alarm)
 
 
-def passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
-    """Whether one of the times shift, shift + every, shift + 2 every ... falls in (last, now]."""
-    return (last.timestamp() - shift) // every != (now.timestamp() - shift) // every
-
-
-def end(site: Site, db: Session, metric: str, about: str, now: datetime) -> None:
+def _end(site: Site, db: Session, metric: str, about: str, now: datetime) -> None:
     alert = _unresolved(db, metric, about)
     if alert is not None:
         by_clock.end_alert(site, db, alert.id, now)
@@ -267,7 +273,7 @@ def _watch_lanes(site: Site, db: Session, steady_since: datetime, now: datetime)
                 alarm = Alarm(MONITOR, LAGGING, lane, waited.total_seconds(), limit, sentence, severity, (lane,))
                 raise_alarm(site, db, alarm, max(first, steady_since))
         elif waited < MAX_WAIT / 2:
-            end(site, db, LAGGING, lane, now)
+            _end(site, db, LAGGING, lane, now)
 
 
 def _lag_sentence(lane: str, waited: timedelta, count: int) -> str:

@@ -18,6 +18,7 @@ from api.routes import (
     models,
     monitoring,
     notifications,
+    people,
     provenance,
     quarantine,
     reports,
@@ -34,6 +35,7 @@ DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ing
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
-    provenance.router, stops.router, reports.router, ledger.router, erasures.router, keys.router, sessions.router,
+    provenance.router, stops.router, reports.router, ledger.router, erasures.router, keys.router, people.router,
+    sessions.router,
     schema.router,
 )  # fmt: skip

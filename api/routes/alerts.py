@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
 from api.http.protected import examples_for
+from api.http.reach import Reach, seen_ids
 from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.erasure import ErasedError
@@ -119,11 +120,14 @@ def list_alerts(
 
 @router.get("/alerts")
 def list_all(
-    _: Reader, db: ReadDb, model: str | None = None, state: State | None = None, limit: Limit = 200
+    caller: Annotated[Caller, requires(Permission.READ, Reach.LISTED)],
+    db: ReadDb,
+    model: str | None = None,
+    state: State | None = None,
+    limit: Limit = 200,
 ) -> Page[AlertOut]:
     """Newest first; those of the installation itself too, unless a model is named."""
-    model_id = None if model is None else store.model(db, model).id
-    found = alert_store.alerts(db, model_id=model_id, state=state, limit=limit)
+    found = alert_store.alerts(db, model_ids=seen_ids(db, caller, model), state=state, limit=limit)
     return Page[AlertOut](items=with_models(db, AlertOut, found))
 
 

@@ -10,8 +10,10 @@ from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.reach import Reach
 from governance import erasure
 from governance.access.roles import Caller, Permission
+from governance.access.scopes import require_model
 from governance.ledger.checkpointing import latest_checkpoint
 from monitor import store
 
@@ -48,9 +50,11 @@ class ErasureProofOut(ErasureOut):
 
 @router.post("", status_code=202)
 def request(
-    caller: Annotated[Caller, requires(Permission.ERASE)], body: ErasureIn, site: SiteDep, db: Db
+    caller: Annotated[Caller, requires(Permission.ERASE, Reach.LISTED)], body: ErasureIn, site: SiteDep, db: Db
 ) -> ErasureOut:
     """Remove a person's rows permanently from everything that holds them."""
+    for name in body.models or (None,):
+        require_model(caller, name, "every model" if name is None else f"model {name[:100]!r}")
     models = [store.model(db, name).name for name in body.models]
     digest = site.events.subject_digest(body.subject)
     now = site.clock.now()
@@ -58,9 +62,13 @@ def request(
 
 
 @router.get("")
-def list_erasures(_: Reader, db: ReadDb) -> Page[ErasureOut]:
-    """Newest first."""
-    return Page[ErasureOut].of(erasure.erasures(db))
+def list_erasures(
+    caller: Annotated[Caller, requires(Permission.EVENTS_READ, Reach.LISTED)], db: ReadDb
+) -> Page[ErasureOut]:
+    """Newest first; those that search a model outside the caller's scope are left out."""
+    return Page[ErasureOut].of(
+        row for row in erasure.erasures(db) if all(caller.sees(name) for name in row.models or (None,))
+    )
 
 
 @router.get("/{erasure_id}")

@@ -8,7 +8,8 @@ from fastapi.responses import PlainTextResponse
 from api.http.auth import requires
 from api.http.deps import Out, ReadDb, SiteDep
 from api.http.metrics import MEDIA_TYPE, ServiceMetrics
-from api.processes import ledger_watch, system_alarms
+from api.http.reach import Reach
+from api.processes import system_alarms
 from core.errors import BusyError
 from governance.access.roles import Caller, Permission
 
@@ -34,7 +35,7 @@ class ReadyOut(Out):
 @router.get("/readyz", response_model_exclude_none=True)
 def ready(site: SiteDep, db: ReadDb) -> ReadyOut:
     """Whether requests are answered; without a key, so it names no model."""
-    problems = [*ledger_watch.problems(db), *system_alarms.problems(db, site.clock.now())]
+    problems = system_alarms.problems(db, site.clock.now())
     try:
         site.events.check_writable()
     except OSError as error:
@@ -43,12 +44,14 @@ def ready(site: SiteDep, db: ReadDb) -> ReadyOut:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def measure(_: Annotated[Caller, requires(Permission.READ)], request: Request) -> Response:
+def measure(_: Annotated[Caller, requires(Permission.READ, Reach.ALL)], request: Request) -> Response:
     metrics: ServiceMetrics = request.app.state.metrics
     return Response(metrics.text(), media_type=MEDIA_TYPE)
 
 
 @router.get("/api/v1/openapi.json")
-def openapi(_: Annotated[Caller, requires(Permission.CHAMPION_READ)], request: Request) -> dict[str, Any]:
+def openapi(
+    _: Annotated[Caller, requires(Permission.CHAMPION_READ, Reach.SERVICE)], request: Request
+) -> dict[str, Any]:
     document: dict[str, Any] = request.app.openapi()
     return document

@@ -10,14 +10,16 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Moment, Out, Page, ReadDb, SiteDep
+from api.http.reach import Reach, seen_ids
 from api.routes.alerts import AlertOut, Limit, NoteIn, State, with_models
 from governance.access.roles import Caller, Permission
-from monitor import store as monitor_store
+from governance.access.scopes import require_model
 from monitor.alerts import actions, store
 from monitor.tables import Incident, Mute
 
 router = APIRouter(prefix="/api/v1", tags=["incidents"])
 Reader = Annotated[Caller, requires(Permission.READ)]
+Lister = Annotated[Caller, requires(Permission.READ, Reach.LISTED)]
 Worker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
 
 
@@ -88,11 +90,10 @@ class MuteOut(Out):
 
 @router.get("/incidents")
 def list_incidents(
-    _: Reader, db: ReadDb, model: str | None = None, state: State | None = None, limit: Limit = 200
+    caller: Lister, db: ReadDb, model: str | None = None, state: State | None = None, limit: Limit = 200
 ) -> Page[IncidentOut]:
     """Newest first; those of the installation itself too, unless a model is named."""
-    model_id = None if model is None else monitor_store.model(db, model).id
-    found = store.incidents(db, model_id=model_id, state=state, limit=limit)
+    found = store.incidents(db, model_ids=seen_ids(db, caller, model), state=state, limit=limit)
     return Page[IncidentOut](items=with_models(db, IncidentOut, found))
 
 
@@ -134,14 +135,18 @@ def snooze(caller: Worker, incident_id: UUID, body: SnoozeIn, site: SiteDep, db:
 
 
 @router.get("/mutes")
-def list_mutes(_: Reader, site: SiteDep, db: ReadDb) -> Page[MuteOut]:
+def list_mutes(caller: Lister, site: SiteDep, db: ReadDb) -> Page[MuteOut]:
     """Those in force, the first to end first."""
-    return Page[MuteOut](items=with_models(db, MuteOut, store.active_mutes(db, site.clock.now())))
+    found = with_models(db, MuteOut, store.active_mutes(db, site.clock.now()))
+    return Page[MuteOut](items=[mute for mute in found if caller.sees(mute.model)])
 
 
 @router.post("/mutes", status_code=201)
-def mute(caller: Worker, body: MuteIn, site: SiteDep, db: Db) -> MuteOut:
+def mute(
+    caller: Annotated[Caller, requires(Permission.ALERT_WRITE, Reach.LISTED)], body: MuteIn, site: SiteDep, db: Db
+) -> MuteOut:
     """Let alerts of a model send no messages until a time. Their alarms are recorded all the same."""
+    require_model(caller, body.model, "the model of the mute")
     made = actions.mute(
         site, db, caller.name, model=body.model, monitor=body.monitor, metric=body.metric, column=body.column,
         reason=body.reason, until=body.until,

@@ -9,14 +9,17 @@ from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import MAX_INDEX, In, Out, Page, ReadDb, SiteDep
+from api.http.reach import Reach, require_entry, seen_subjects
 from core.errors import InvalidError, NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, latest_checkpoint
 from governance.ledger.keys import earlier_vkeys
+from governance.ledger.log_key import revoked_keys
 from governance.ledger.read import ledger_rows, ledger_size
 
 router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
-Reader = Annotated[Caller, requires(Permission.LEDGER_READ)]
+Reader = Annotated[Caller, requires(Permission.LEDGER_READ, Reach.SERVICE)]
+Lister = Annotated[Caller, requires(Permission.LEDGER_READ, Reach.LISTED)]
 
 
 class EntryQuery(In):
@@ -39,12 +42,25 @@ class EntryOut(Out):
     entry: str
 
 
+class RevokedOut(Out):
+    """An earlier key that counts as compromised from an entry on: what it signed of that and later ones proves nothing.
+
+    `at`: when that was declared.
+    """
+
+    vkey: str
+    from_entry: int
+    at: str
+
+
 class KeyOut(Out):
     """The public key that signs the ledger, and those that signed it before. Verifiers keep it: `--key`."""
 
     origin: str
     vkey: str
     earlier: list[str]
+    documents: str  # signs bundles and champions: the same key, unless a signer process signs checkpoints alone
+    revoked: list[RevokedOut]
 
 
 class NoCheckpointError(NotFoundError):
@@ -61,23 +77,32 @@ def checkpoint(_: Reader, db: ReadDb) -> PlainTextResponse:
 
 
 @router.get("/key")
-def public_key(_: Reader, site: SiteDep) -> KeyOut:
+def public_key(_: Reader, site: SiteDep, db: ReadDb) -> KeyOut:
     """The public key of this installation, to be kept apart from its bundles; `assay verify BUNDLE --key`."""
-    signing = site.keys.signing
-    return KeyOut(origin=signing.name, vkey=signing.vkey, earlier=earlier_vkeys(site.settings.home_dir))
+    keys = site.keys
+    return KeyOut(
+        origin=keys.signing.name, vkey=keys.vkey, earlier=earlier_vkeys(site.settings.home_dir),
+        documents=keys.documents.vkey, revoked=[RevokedOut(**one) for one in revoked_keys(db)],
+    )  # fmt: skip
 
 
 @router.get("/entries")
-def entries(_: Reader, query: Annotated[EntryQuery, Query()], db: ReadDb) -> Page[EntryOut]:
-    """Entries in order from `first` on; `next` is the `first` of the following part."""
-    rows = ledger_rows(db, first=query.first, limit=query.limit, kind=query.kind, subject=query.subject)
+def entries(caller: Lister, query: Annotated[EntryQuery, Query()], db: ReadDb) -> Page[EntryOut]:
+    """Entries in order from `first` on; `next` is the `first` of the following part.
+
+    Callers of some models get the entries about those models and their runs.
+    """
+    rows = ledger_rows(
+        db, first=query.first, limit=query.limit, kind=query.kind, subject=query.subject,
+        subjects=seen_subjects(db, caller),
+    )  # fmt: skip
     items = [EntryOut(**json.loads(row.entry), leaf=row.leaf, entry=row.entry) for row in rows]
     return Page[EntryOut].of(items, str(rows[-1].index + 1) if len(rows) == query.limit else None)
 
 
 @router.get("/proof/inclusion")
 def inclusion(
-    _: Reader,
+    caller: Lister,
     db: ReadDb,
     index: Annotated[int, Query(ge=0, le=MAX_INDEX)],
     size: Annotated[int | None, Query(ge=1, le=MAX_INDEX)] = None,
@@ -88,6 +113,7 @@ def inclusion(
         raise InvalidError(
             f"entry {index} is not in the tree of size {size}; ask for a larger size", field="size", value=size
         )
+    require_entry(db, caller, index)
     return inclusion_proof(db, index, size)
 
 

@@ -9,7 +9,9 @@ from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Moment, Out, Page, ReadDb, SiteDep
+from api.http.reach import Reach
 from governance.access.roles import Caller, Permission
+from governance.access.scopes import require_model
 from monitor import store
 from monitor.notify import deploys, maintenance
 from monitor.notify.tables import Maintenance
@@ -54,18 +56,31 @@ class DeployOut(Out):
 
 
 @router.post("/maintenance", status_code=201)
-def declare_maintenance(caller: Worker, site: SiteDep, db: Db, body: MaintenanceIn) -> MaintenanceOut:
+def declare_maintenance(
+    caller: Annotated[Caller, requires(Permission.ALERT_WRITE, Reach.LISTED)],
+    site: SiteDep,
+    db: Db,
+    body: MaintenanceIn,
+) -> MaintenanceOut:
+    require_model(caller, body.model, "the model of the maintenance")
     begin = body.from_ts or site.clock.now()
     row = maintenance.declare(site, db, body.model, begin, body.to_ts, body.reason, caller.name)
     return _shown(row, body.model)
 
 
 @router.get("/maintenance")
-def list_maintenance(_: Reader, site: SiteDep, db: ReadDb) -> Page[MaintenanceOut]:
+def list_maintenance(
+    caller: Annotated[Caller, requires(Permission.READ, Reach.LISTED)], site: SiteDep, db: ReadDb
+) -> Page[MaintenanceOut]:
     """Those that last, are to come, or ended within the last 30 days."""
     names = {model.id: model.name for model in store.models(db)}
     rows = maintenance.listed(db, since=site.clock.now() - timedelta(days=30))
-    return Page[MaintenanceOut].of(_shown(row, names[row.model_id] if row.model_id else None) for row in rows)
+    found = [(row, names[row.model_id] if row.model_id else None) for row in rows]
+    return Page[MaintenanceOut].of(
+        _shown(row, name)
+        for row, name in found
+        if name is None or caller.sees(name)  # one of all models is theirs too
+    )
 
 
 @router.delete("/maintenance/{maintenance_id}")

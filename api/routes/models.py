@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of, taken
+from api.http.reach import Reach
 from core import queue
 from core.errors import ConflictError
 from core.jobs import EvaluateJob
 from governance.access.roles import Caller, Permission
+from governance.access.scopes import require_model
 from monitor import store
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -106,6 +108,8 @@ def apply(
     from retrain.registry.versions import check_applicable, ensure_base_version
     from retrain.runs.approve import rules_changed
 
+    if spec.part_of is not None:
+        require_model(caller, spec.part_of.model, f"model {spec.part_of.model!r}")
     if dry_run:
         previewed = service.preview_spec(site, db, spec, caller.name)
         if spec.retrain is not None:
@@ -127,7 +131,7 @@ def apply(
 
 @router.get("")
 def list_models(
-    _: Annotated[Caller, requires(Permission.READ)], site: SiteDep, db: ReadDb,
+    caller: Annotated[Caller, requires(Permission.READ, Reach.LISTED)], site: SiteDep, db: ReadDb,
     part_of: Annotated[str | None, Query(description="only the parts of this model of models")] = None,
 ) -> Page[ModelRow]:  # fmt: skip
     evaluating = _evaluating(site, db)
@@ -137,7 +141,8 @@ def list_models(
             evaluating=m.name in evaluating,
         )
         for m, document in store.models_with_specs(db)
-        if part_of is None or (document.get("part_of") or {}).get("model") == part_of
+        if caller.sees(m.name)
+        and (part_of is None or (document.get("part_of") or {}).get("model") == part_of)
     ]  # fmt: skip
     return Page[ModelRow](items=rows)
 

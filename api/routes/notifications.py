@@ -8,13 +8,15 @@ from fastapi import APIRouter
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep
+from api.http.reach import Reach, message_models
 from governance.access.roles import Caller, Permission
 from monitor.notify import deliver, outbox
 from monitor.notify.channels import channels
 
 router = APIRouter(prefix="/api/v1", tags=["notifications"])
-Reader = Annotated[Caller, requires(Permission.READ)]
-Worker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
+Reader = Annotated[Caller, requires(Permission.READ, Reach.ALL)]
+Worker = Annotated[Caller, requires(Permission.ALERT_WRITE, Reach.ALL)]
+SEARCHED = 2000  # messages among which those of a few models are looked for
 OutboxState = Literal["waiting", "sending", "retrying", "held", "sent", "dead", "quiet"]
 
 
@@ -80,12 +82,19 @@ def test_channel(caller: Worker, name: str, site: SiteDep) -> TestOut:
 
 
 @router.get("/outbox")
-def list_messages(_: Reader, db: ReadDb, state: OutboxState | None = None) -> Page[MessageOut]:
-    """The newest 200 messages."""
-    return Page[MessageOut].of(outbox.listed(db, state=state))
+def list_messages(
+    caller: Annotated[Caller, requires(Permission.READ, Reach.LISTED)], db: ReadDb, state: OutboxState | None = None
+) -> Page[MessageOut]:
+    """The newest 200 messages; those about a model outside the caller's scope are left out."""
+    if caller.models is None:
+        return Page[MessageOut].of(outbox.listed(db, state=state))
+    found = outbox.listed(db, state=state, limit=SEARCHED)
+    return Page[MessageOut].of([m for m in found if all(map(caller.sees, message_models(m)))][:200])
 
 
 @router.post("/outbox/{message_id}/retry")
-def retry_message(_: Worker, message_id: UUID, site: SiteDep, db: Db) -> MessageOut:
+def retry_message(
+    _: Annotated[Caller, requires(Permission.ALERT_WRITE)], message_id: UUID, site: SiteDep, db: Db
+) -> MessageOut:
     """Send a dead message again."""
     return MessageOut.of(outbox.retry(site, db, message_id))

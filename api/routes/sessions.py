@@ -8,17 +8,21 @@ from fastapi import APIRouter, Query
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep
+from api.http.reach import Reach
 from governance.access.rights import rights_of
 from governance.access.roles import Caller, Permission
 from governance.access.sessions import end_session_of, over_because, sessions
+from governance.tables import Person
 
 router = APIRouter(prefix="/api/v1/sessions", tags=["keys"])
-Manager = Annotated[Caller, requires(Permission.KEY_MANAGE)]
+Reader = Annotated[Caller, requires(Permission.ACCESS_READ, Reach.ALL)]
+Manager = Annotated[Caller, requires(Permission.KEY_MANAGE, Reach.ALL)]
 
 
 class EndedOut(Out):
     id: UUID
-    prefix: str
+    prefix: str | None
+    person: str | None
     opened_at: datetime
     seen_at: datetime
     expires_at: datetime
@@ -33,15 +37,19 @@ class SessionOut(EndedOut):
 
 @router.get("")
 def list_sessions(
-    _: Manager, site: SiteDep, db: ReadDb, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    _: Reader, site: SiteDep, db: ReadDb, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> Page[SessionOut]:
     """The newest sessions; `seen_at` is exact to a minute."""
     now, idle = site.clock.now(), timedelta(minutes=site.settings.server.session_idle_minutes)
     rights, shown = rights_of(db), []
-    for row, key in sessions(db, limit):
-        because = over_because(row, key, rights, site.keys.session, now, idle)
+    for row, owner in sessions(db, limit):
+        because = over_because(row, owner, rights, site.keys.session, now, idle)
         ended = EndedOut.of(row).model_dump() | {"ended_because": because}
-        shown.append(SessionOut(name=key.name, state="over" if because else "open", **ended))
+        shown.append(
+            SessionOut(
+                name=owner.id if isinstance(owner, Person) else owner.name, state="over" if because else "open", **ended
+            )
+        )
     return Page[SessionOut].of(shown)
 
 

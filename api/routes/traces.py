@@ -11,6 +11,7 @@ from api.http.deps import Out, ReadDb, SiteDep, form_of
 from api.http.direct import DirectRoute
 from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
+from api.http.reach import Reach
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, OTLP_TYPES
@@ -26,8 +27,8 @@ SPAN_BODIES: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in OTLP_TYPES}},
     "responses": {"200": {"content": {kind: {"schema": {}} for kind in OTLP_TYPES}}},
 }
-Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
-Reader = Annotated[Caller, requires(Permission.READ)]
+Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE, Reach.LISTED)]
+Reader = Annotated[Caller, requires(Permission.READ, Reach.ALL)]
 
 
 class UnmappedServiceOut(Out):
@@ -45,7 +46,7 @@ class SpanCountOut(Out):
 
 
 @ingest_router.post("/v1/traces", openapi_extra=SPAN_BODIES)
-async def take_traces(_: Writer, request: Request) -> Response:
+async def take_traces(caller: Writer, request: Request) -> Response:
     """Store the spans that models' `traces` mappings select: OTLP/HTTP, protobuf or JSON; durable when answered."""
     media_type, encoding = form_of(request, OTLP_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
@@ -53,7 +54,7 @@ async def take_traces(_: Writer, request: Request) -> Response:
     limit_mb = site.settings.server.max_body_mb
     body = await read_rows(request, intake, limit_mb)
     started = time.perf_counter()
-    verdict, answer = await intake.run(lambda: _stored(site, body, media_type, encoding))
+    verdict, answer = await intake.run(lambda: _stored(site, body, media_type, encoding, caller.models))
     metrics: ServiceMetrics = request.app.state.metrics
     metrics.stored(
         "traces", media_type, time.perf_counter() - started, accepted=verdict.accepted, duplicates=verdict.duplicates,
@@ -62,11 +63,13 @@ async def take_traces(_: Writer, request: Request) -> Response:
     return Response(answer, media_type=media_type)
 
 
-def _stored(site: Site, body: bytes, media_type: str, encoding: str) -> tuple["SpanVerdict", bytes]:
+def _stored(
+    site: Site, body: bytes, media_type: str, encoding: str, models: frozenset[str] | None
+) -> tuple["SpanVerdict", bytes]:
     from monitor.ingest.otlp.answer import response  # loads protobuf, and polars with the mapping
     from monitor.ingest.otlp.receive import receive_traces
 
-    verdict = receive_traces(site, body, media_type, encoding)
+    verdict = receive_traces(site, body, media_type, encoding, models)
     return verdict, response(verdict.rejected, verdict.message, media_type)
 
 

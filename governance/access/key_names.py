@@ -15,6 +15,7 @@ from governance.ledger.append import SYSTEM_ACTOR
 MAX_LENGTH: Final = 100
 # The service itself, under any of its parts.
 RESERVED: Final = (SYSTEM_ACTOR, "scheduler", "system", "worker", "policy")
+_PERSON: Final = "person:"
 # Scripts in everyday use (UAX 31, table 5), by the first word of the names of their letters.
 _SCRIPTS: Final = frozenset({
     "LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "HEBREW", "ARABIC", "THAANA", "DEVANAGARI", "BENGALI", "GURMUKHI",
@@ -58,6 +59,11 @@ def read_name(text: str, taken: Iterable[str]) -> str:
         raise InvalidError(
             f"name {name!r} is or looks like one that stands for the service itself ({', '.join(RESERVED)}); choose "
             "another name",
+            field="name", value=name,
+        )  # fmt: skip
+    if any(look.startswith(_PERSON) for look in looks):
+        raise InvalidError(
+            f"name {name!r} begins as people do in the ledger; choose one that does not begin with {_PERSON!r}",
             field="name", value=name,
         )  # fmt: skip
     if like := next((other for other in taken if other != name and looks & skeletons(other)), None):

@@ -1,12 +1,12 @@
-"""What the ledger says of each key and session; the tables only repeat it, and a right counts while both agree.
+"""What the ledger says of each key, person and session; the tables only repeat it, and a right counts while both agree.
 
-Whoever can write to the database could give a key another role, secret or owner, or take a revocation back. The entries
-are read once and then as they come: while the log's head stays, a check costs one query of one row.
+Whoever can write to the database could give a key or a person another role, scope, secret or owner, or take a
+revocation back. The entries are read once and then as they come: while the log's head stays, a check costs one query
+of one row.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -15,97 +15,45 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.errors import ForbiddenError
+from core.canonical import canonical
+from core.errors import ForbiddenError, UnauthenticatedError
+from governance.access.owners import person
+from governance.access.rights_entries import (
+    ACTOR_PREFIX,
+    KINDS,
+    RECORDED,
+    Fold,
+    Rights,
+    scope_of,
+    secret_digest,
+)
 from governance.access.roles import Caller, Role
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.proof import merkle
-from governance.tables import ApiKey, LedgerEntry, LedgerHead
+from governance.tables import ApiKey, LedgerEntry, LedgerHead, Person
 
-CREATED, REVOKED, OWNED = "key.created", "key.revoked", "key.owner_declared"
-RECORDED: Final = "key.secrets_recorded"  # once, of keys made by a release whose entries did not name the secret
-SESSION_ENDED: Final = "session.ended"
 FEW: Final = 256  # new entries that are read whole, which is faster than to look for some kinds
-_KINDS: Final = (CREATED, REVOKED, OWNED, RECORDED, SESSION_ENDED)
 
 
 class RightsDifferError(ForbiddenError):
     code = "rights_differ"
 
-    def __init__(self, row: ApiKey, found: list[str]) -> None:
+    def __init__(self, row: ApiKey | Person, found: list[str]) -> None:
+        what, way = (
+            (f"key {row.prefix} ({row.name})", "an admin revokes it and creates another")
+            if isinstance(row, ApiKey)
+            else (f"person {row.id}", "an admin sets the role and the scope again (assay people role)")
+        )
         super().__init__(
-            f"key {row.prefix} ({row.name}) is refused: {'; '.join(found)}. Its row was changed outside Assay; an "
-            "admin revokes it and creates another, or whoever holds the machine runs `assay keys reset-admin`",
-            key=row.prefix,
-        )  # fmt: skip
+            f"{what} is refused: {'; '.join(found)}. Its row was changed outside Assay; {way}, or whoever holds the "
+            "machine runs `assay keys reset-admin`",
+            **({"key": row.prefix} if isinstance(row, ApiKey) else {"person": row.id}),
+        )
         self.found = found
-
-
-@dataclass(frozen=True, slots=True)
-class KeyState:
-    """A key as the ledger tells it. `secret` is None where its entries come from a release that did not name it."""
-
-    prefix: str
-    name: str
-    role: str
-    owner: str | None
-    created_by: str
-    secret: str | None
-    revoked_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """Every key and ended session, as of the first `size` entries."""
-
-    size: int = 0
-    root: str = ""
-    last_leaf: str = ""
-    keys: Mapping[str, KeyState] = field(default_factory=dict)
-    ended: frozenset[str] = frozenset()
-    recorded: bool = False  # every secret is named by an entry from here on
-
-    def named(self, name: str) -> KeyState | None:
-        return next((state for state in self.keys.values() if state.name == name), None)
-
-    def holder(self, row: ApiKey) -> Caller:
-        """Who a key belongs to.
-
-        Raises:
-            RightsDifferError: its row says otherwise than the ledger.
-        """
-        if found := self.differences(row):
-            raise RightsDifferError(row, found)
-        return Caller(row.name, Role(row.role), row.prefix, row.owner)
-
-    def differences(self, row: ApiKey) -> list[str]:
-        """What a row says otherwise than the ledger, in words; of a key that both call revoked, nothing counts."""
-        state = self.keys.get(row.prefix)
-        if state is None:
-            return ["the ledger has no entry of its creation"]
-        if state.revoked_at is not None:
-            return [] if row.revoked_at is not None else ["it was revoked, and its row says it was not"]
-        pairs = (("name", row.name, state.name), ("role", row.role, state.role), ("owner", row.owner, state.owner),
-                 ("creator", row.created_by, state.created_by))  # fmt: skip
-        found = [
-            f"its {what} is {here or 'nobody'}, and the ledger says {there or 'nobody'}"
-            for what, here, there in pairs
-            if here != there
-        ]
-        if row.revoked_at is not None:
-            found.append("its row says that it was revoked, and the ledger does not")
-        if state.secret is None and self.recorded:
-            found.append("the ledger does not name its secret")
-        elif state.secret is not None and state.secret != secret_digest(row.hash):
-            found.append("its secret is another one than the ledger names")
-        return found
+        self.subject = f"key:{row.prefix}" if isinstance(row, ApiKey) else ACTOR_PREFIX + row.id
 
 
 _KNOWN: Final[WeakKeyDictionary[Any, Rights]] = WeakKeyDictionary()  # by the engine of a database
-
-
-def secret_digest(stored: str) -> str:
-    """Digest of the stored hash, for the ledger, which other people read."""
-    return sha256(stored.encode()).hexdigest()
 
 
 def rights_of(db: Session) -> Rights:
@@ -123,15 +71,113 @@ def rights_of(db: Session) -> Rights:
     return now
 
 
+def holder(rights: Rights, row: ApiKey) -> Caller:
+    """Who a key belongs to.
+
+    Raises:
+        RightsDifferError: its row says otherwise than the ledger, or that of the person who holds it does.
+        UnauthenticatedError: the person who holds it is disabled.
+    """
+    if found := differences(rights, row):
+        raise RightsDifferError(row, found)
+    who = rights.person_of(row.owner)
+    if who is not None and who.revoked_at is not None:
+        raise UnauthenticatedError(f"key {row.prefix} belongs to person {who.id}, who is disabled")
+    scope = None if row.models is None else frozenset(row.models)
+    return Caller(row.name, Role(row.role), row.prefix, row.owner, scope, who.id if who else None)
+
+
+def person_caller(rights: Rights, row: Person) -> Caller:
+    """
+    Raises:
+        RightsDifferError: the row says otherwise than the ledger.
+    """
+    if found := person_differences(rights, row):
+        raise RightsDifferError(row, found)
+    scope = None if row.models is None else frozenset(row.models)
+    return Caller(ACTOR_PREFIX + row.id, Role(row.role), "", row.id, scope, row.id)
+
+
+def differences(rights: Rights, row: ApiKey) -> list[str]:
+    """What a key's row says otherwise than the ledger, in words; of a key that both call revoked, nothing counts."""
+    state = rights.keys.get(row.prefix)
+    if state is None:
+        return ["the ledger has no entry of its creation"]
+    if state.revoked_at is not None:
+        return [] if row.revoked_at is not None else ["it was revoked, and its row says it was not"]
+    found = [
+        f"its {what} is {here or 'nobody'}, and the ledger says {there or 'nobody'}"
+        for what, here, there in (
+            ("name", row.name, state.name), ("role", row.role, state.role), ("owner", row.owner, state.owner),
+            ("creator", row.created_by, state.created_by),
+        )
+        if here != there
+    ]  # fmt: skip
+    found += _scope_differs(scope_of(row.models), state.models)
+    for what, at, said in (
+        ("end", row.expires_at, state.expires_at), ("end of its earlier secret", row.earlier_until, state.earlier_until)
+    ):  # fmt: skip
+        if at != said:
+            found.append(f"its {what} is {at or 'never'}, and the ledger says {said or 'never'}")
+    if row.revoked_at is not None:
+        found.append("its row says that it was revoked, and the ledger does not")
+    if state.secret is None and rights.recorded:
+        found.append("the ledger does not name its secret")
+    elif state.secret is not None and state.secret != secret_digest(row.hash):
+        found.append("its secret is another one than the ledger names")
+    if row.owner and rights.spellings.get(person(row.owner), "") not in {"", *rights.people}:
+        found.append("the entries of the person who holds it are damaged")
+    if row.earlier_hash is not None and state.earlier != secret_digest(row.earlier_hash):
+        found.append("its earlier secret is another one than the ledger names")
+    return found
+
+
+def person_differences(rights: Rights, row: Person) -> list[str]:
+    state = rights.people.get(row.id)
+    if state is None:
+        return ["the ledger has no entry of its creation"]
+    found = [
+        f"its {what} is {here}, and the ledger says {there}"
+        for what, here, there in (("role", row.role, state.role), ("creator", row.created_by, state.created_by))
+        if here != there
+    ]
+    found += _scope_differs(scope_of(row.models), state.models)
+    if (row.disabled_at is None) != (state.revoked_at is None):
+        found.append(f"its row says {'enabled' if row.disabled_at is None else 'disabled'}, and the ledger does not")
+    if credentials_digest(row) != state.credentials:
+        found.append("what it signs in with is not what the ledger names")
+    return found
+
+
+def credentials_digest(row: Person) -> str | None:
+    """Digest of all that a person signs in with; None where that is nothing."""
+    parts = (row.password, row.totp, row.recovery, row.issuer, row.subject)
+    return sha256(canonical(list(parts))).hexdigest() if any(parts) else None
+
+
+def _scope_differs(here: tuple[str, ...] | None, there: tuple[str, ...] | None) -> Iterator[str]:
+    if here != there:
+        words = ["all models" if one is None else ", ".join(one) or "no model" for one in (here, there)]
+        yield f"its scope is {words[0]}, and the ledger says {words[1]}"
+
+
 def all_differences(db: Session) -> dict[str, str]:
-    """What is wrong with each key, by its prefix; also of one that the ledger knows and the table has lost."""
+    """What is wrong with each key, by its prefix, and with each person, by `person:` and the id.
+
+    Also of one that the ledger knows and the table has lost.
+    """
     rights = rights_of(db)
-    rows = {row.prefix: row for row in db.scalars(select(ApiKey))}
-    found = {prefix: (row.name, rights.differences(row)) for prefix, row in rows.items()}
+    keys = {row.prefix: row for row in db.scalars(select(ApiKey))}
+    people = {row.id: row for row in db.scalars(select(Person))}
+    found = {prefix: (row.name, differences(rights, row)) for prefix, row in keys.items()}
+    found |= {ACTOR_PREFIX + who: (who, person_differences(rights, row)) for who, row in people.items()}
     for prefix, state in rights.keys.items():
-        if prefix not in rows and state.revoked_at is None:
+        if prefix not in keys and state.revoked_at is None:
             found[prefix] = (state.name, ["its row is gone, and it was never revoked"])
-    return {prefix: f"{name}: {'; '.join(words)}" for prefix, (name, words) in sorted(found.items()) if words}
+    for who in rights.people:
+        if who not in people:
+            found[ACTOR_PREFIX + who] = (who, ["its row is gone, and a person is never removed, only disabled"])
+    return {subject: f"{name}: {'; '.join(words)}" for subject, (name, words) in sorted(found.items()) if words}
 
 
 def record_secrets(db: Session, now: datetime) -> None:
@@ -144,7 +190,7 @@ def record_secrets(db: Session, now: datetime) -> None:
     if rights.recorded or not unnamed:
         return
     rows = db.scalars(select(ApiKey).where(ApiKey.prefix.in_(unnamed)).order_by(ApiKey.prefix))
-    named = {row.prefix: secret_digest(row.hash) for row in rows if not rights.differences(row)}
+    named = {row.prefix: secret_digest(row.hash) for row in rows if not differences(rights, row)}
     append_entry(db, kind=RECORDED, actor=SYSTEM_ACTOR, subject="keys", body={"secrets": named}, at=now)
 
 
@@ -154,38 +200,25 @@ def _read_on(db: Session, known: Rights, size: int, root: str) -> Rights | None:
     query = select(index, kind, LedgerEntry.subject, LedgerEntry.entry, LedgerEntry.leaf).order_by(index)
     ends = (known.size - 1, size - 1)
     if size - known.size > FEW:
-        query = query.where((kind.in_(_KINDS) & (index >= known.size) & (index < size)) | index.in_(ends))
+        query = query.where((kind.in_(KINDS) & (index >= known.size) & (index < size)) | index.in_(ends))
     else:
         query = query.where(index >= ends[0], index < size)
     rows = db.execute(query).all()
     first, last = (next((row.leaf for row in rows if row[0] == end), "") for end in ends)
     if known.size and (known.size > size or first != known.last_leaf):
         return None
-    keys, ended, recorded = dict(known.keys), set(known.ended), known.recorded
+    fold = Fold(known)
     for row in rows:
-        if row[0] < known.size or row.kind not in _KINDS:
+        if row[0] < known.size or row.kind not in KINDS:
             continue
         entry = _content(row.kind, row.subject, row.entry, row.leaf)
         if entry is None:
-            keys.pop(row.subject.removeprefix("key:"), None)  # a damaged entry gives nobody a right
-            continue
-        body, prefix = entry["body"], row.subject.removeprefix("key:")
-        if entry["kind"] == SESSION_ENDED:
-            ended.add(str(body["session"]))
-        elif entry["kind"] == RECORDED:
-            recorded = True
-            for one, secret in body["secrets"].items():
-                if one in keys and keys[one].secret is None:
-                    keys[one] = replace(keys[one], secret=secret)
-        elif entry["kind"] == CREATED:
-            keys[prefix] = KeyState(
-                prefix, body["name"], body["role"], body.get("owner"), entry["actor"], body.get("secret")
-            )
-        elif prefix in keys and entry["kind"] == OWNED:
-            keys[prefix] = replace(keys[prefix], owner=body["owner"])
-        elif prefix in keys and keys[prefix].revoked_at is None:
-            keys[prefix] = replace(keys[prefix], revoked_at=datetime.fromisoformat(entry["at"]))
-    return Rights(size, root, last, keys, frozenset(ended), recorded)
+            fold.damaged(row.subject)
+        else:
+            fold.take(entry)
+    return Rights(
+        size, root, last, fold.keys, fold.people, frozenset(fold.ended), fold.recorded, fold.spellings, fold.names
+    )
 
 
 def _content(kind: str, subject: str, written: str, leaf: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ class Role(StrEnum):
     OPERATOR = "operator"  # the ML team: declares models, works on alerts, starts runs
     VALIDATOR = "validator"  # independent validation: reads everything, requests reports
     APPROVER = "approver"  # approves or rejects runs, requests erasures; separate from the ML team
+    COMPLIANCE = "compliance"  # reads everything, protected columns and who has which rights too; changes nothing
     ADMIN = "admin"
 
 
@@ -35,7 +36,8 @@ class Permission(StrEnum):
     REPORT_CREATE = "report.create"
     ERASE = "erase"  # remove a person's rows for good
     PROTECTED_READ = "protected.read"  # values of protected columns
-    KEY_MANAGE = "key.manage"
+    ACCESS_READ = "access.read"  # people, keys and sessions: who may what
+    KEY_MANAGE = "key.manage"  # change them
 
 
 _READING: Final = frozenset({Permission.READ, Permission.CHAMPION_READ, Permission.LEDGER_READ})
@@ -51,21 +53,38 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VALIDATOR: _AUDITING | {Permission.VALIDATE, Permission.STOP},
     Role.APPROVER: _AUDITING
     | {Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE, Permission.STOP},
+    Role.COMPLIANCE: _READING | {Permission.EVENTS_READ, Permission.PROTECTED_READ, Permission.ACCESS_READ},
     Role.ADMIN: frozenset(Permission),
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. `name` is the actor in the ledger, `owner` the person who holds the key, if declared."""
+    """Who sent a request: a person, or the holder of a key.
+
+    `name` is the actor in the ledger, `prefix` that of the key (empty for a person who signed in), `owner` the person
+    who holds the key, as declared. `models` are those the caller may see and change; None means all. `person` is the
+    id of the person behind the request, None for a key that nobody holds.
+    """
 
     name: str
     role: Role
     prefix: str
     owner: str | None = None
+    models: frozenset[str] | None = None
+    person: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """What ledger entries about this caller are about."""
+        return f"key:{self.prefix}" if self.prefix else self.name
 
     def may(self, permission: Permission) -> bool:
         return permission in PERMISSIONS[self.role]
+
+    def sees(self, model: str | None) -> bool:
+        """Whether a model is within the caller's scope; None is the installation itself, of callers of all models."""
+        return self.models is None or (model is not None and model in self.models)
 
 
 def require(caller: Caller, permission: Permission) -> None:

@@ -35,13 +35,16 @@ def ledger_lines(db: Session, first: int = 0, last: int | None = None) -> Iterat
 
 
 def ledger_rows(
-    db: Session, *, first: int = 0, limit: int = 100, kind: str | None = None, subject: str | None = None
-) -> Sequence[LedgerEntry]:
+    db: Session, *, first: int = 0, limit: int = 100, kind: str | None = None, subject: str | None = None,
+    subjects: Sequence[str] | None = None,
+) -> Sequence[LedgerEntry]:  # fmt: skip
     query = select(LedgerEntry).where(LedgerEntry.index >= first).order_by(LedgerEntry.index).limit(limit)
     if kind:
         query = query.where(LedgerEntry.kind == kind)
     if subject:
         query = query.where(LedgerEntry.subject == subject)
+    if subjects is not None:
+        query = query.where(LedgerEntry.subject.in_(subjects))
     return db.scalars(query).all()
 
 

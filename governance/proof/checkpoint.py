@@ -22,7 +22,7 @@ from typing import Final
 from core.canonical import timestamp
 from core.errors import InvalidError
 from governance.proof.note import NoteFormatError, open_note, sign_note
-from governance.proof.vkey import SigningKey, strict_base64
+from governance.proof.vkey import NoteSigner, strict_base64
 
 SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _TIME: Final = "time "
@@ -42,7 +42,7 @@ class Checkpoint:
 
 
 def sign_checkpoint(
-    key: SigningKey, origin: str, size: int, root: bytes, at: datetime, extensions: Sequence[str] = ()
+    key: NoteSigner, origin: str, size: int, root: bytes, at: datetime, extensions: Sequence[str] = ()
 ) -> str:
     """The checkpoint note for a tree of `size` leaves with this `root` (32 bytes), signed at `at` (with a zone).
 
@@ -77,6 +77,14 @@ def verify_checkpoint(text: str, public_keys: Sequence[str]) -> Checkpoint:
         raise NoteFormatError(f"root {lines[2]!r} is not the base64 of 32 bytes", text)
     extensions = tuple(lines[3:])
     return Checkpoint(lines[0], int(lines[1]), root, _time(extensions, text), extensions, note.signers)
+
+
+def timed(line: str) -> bool:
+    """Whether an extension line is the time of a checkpoint, in its one spelling."""
+    try:
+        return line.startswith(_TIME) and _time([line], "") is not None
+    except NoteFormatError:
+        return False
 
 
 def _time(extensions: Sequence[str], note: str) -> datetime | None:

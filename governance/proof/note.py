@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from core.errors import IntegrityFailureError, InvalidError
-from governance.proof.vkey import SigningKey, VerifierKey, is_signer_name, strict_base64
+from governance.proof.vkey import NoteSigner, VerifierKey, is_signer_name, strict_base64
 
 MAX_NOTE_BYTES: Final = 1_000_000
 MAX_SIGNATURES: Final = 100
@@ -42,12 +42,12 @@ class Note:
     signers: tuple[str, ...]
 
 
-def sign_note(text: str, keys: Iterable[SigningKey]) -> str:
+def sign_note(text: str, keys: Iterable[NoteSigner]) -> str:
     """Text (ending in a newline) followed by a blank line and one signature line for each key."""
     _check_text(text, text)
     lines = []
     for key in keys:
-        signature = key.verifier.key_id + key.private.sign(text.encode())
+        signature = key.verifier.key_id + key.sign(text.encode())
         lines.append(f"{_SIGNATURE_MARK}{key.name} {base64.b64encode(signature).decode()}\n")
     if not lines:
         raise InvalidError("a note needs at least one signing key")
@@ -82,6 +82,14 @@ def open_note(note: str, vkeys: Sequence[str]) -> Note:
     if not valid:
         raise NoteSignatureError("no signature of a known key", note, claimed, labels)
     return Note(text, tuple(valid))
+
+
+def claimed_signers(note: str) -> tuple[str, ...]:
+    """Name and key id of each signature of a note, none of which is verified; empty if it is no signed note."""
+    try:
+        return tuple(f"{name}+{key_id.hex()}" for name, key_id, _ in _split_note(note)[1])
+    except NoteFormatError:
+        return ()
 
 
 def _split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -57,6 +57,22 @@ class VerifierKey:
         return key
 
 
+class NoteSigner(Protocol):
+    """What signs notes: a key in memory, or one that lies elsewhere and is asked."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def verifier(self) -> VerifierKey: ...
+
+    @property
+    def vkey(self) -> str: ...
+
+    def sign(self, text: bytes) -> bytes:
+        """The Ed25519 signature of a text, 64 bytes."""
+
+
 @dataclass(frozen=True)
 class SigningKey:
     """An Ed25519 private key with the name it signs under. `secret()` is its text form, to be kept from others."""
@@ -92,6 +108,10 @@ class SigningKey:
     @property
     def vkey(self) -> str:
         return str(self.verifier)
+
+    def sign(self, text: bytes) -> bytes:
+        """The Ed25519 signature of a text, 64 bytes."""
+        return self.private.sign(text)
 
 
 def is_signer_name(name: str) -> bool:

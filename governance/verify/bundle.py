@@ -32,6 +32,8 @@ from governance.verify.entries import canonical_object, entry_findings
 from governance.verify.findings import (
     ANCHORED,
     SELF_SIGNED,
+    SUCCEEDED,
+    UNSURE,
     VOUCHED,
     BundleNotFoundError,
     BundleVerdict,
@@ -48,10 +50,11 @@ from governance.verify.manifest import (
     manifest_note_text,
     manifest_problems,
 )
-from governance.verify.origins import ORIGIN_KIND, OriginChange, followed, read_change
+from governance.verify.origins import DOCUMENTS_KIND, KEY_KINDS, KeyStep, OriginChange, followed, read_change, unsure
 from governance.verify.unpack import Unpacked, unpack_folder, unpack_zip
 
-_OF_ORIGIN: Final = f'"kind":"{ORIGIN_KIND}"'.encode()
+_OF_KEYS: Final = tuple(f'"kind":"{kind}"'.encode() for kind in KEY_KINDS)
+_OF_DOCUMENTS: Final = f'"kind":"{DOCUMENTS_KIND}"'.encode()
 REPORT_KIND: Final = "report.created"
 
 
@@ -96,7 +99,7 @@ def _verdict(unpacked: Unpacked, trusted_vkeys: Sequence[str] | None) -> BundleV
     check = _BundleCheck(unpacked.members, trusted_vkeys)
     check.run()
     if trust == ANCHORED and not own & set(check.facts.signers):
-        trust = VOUCHED
+        trust = UNSURE if check.unsure else VOUCHED if check.facts.copied else SUCCEEDED
     signed = trust if check.facts.signers else "no signature of a known key holds"
     return BundleVerdict(tuple(check.findings + unpacked.findings), check.facts, signed, tuple(unpacked.packing))
 
@@ -110,24 +113,39 @@ class _BundleCheck:
     findings: list[Finding] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
     signers: tuple[str, ...] = ()
+    unsure: bool = False  # the trusted keys say too little about the last key of the log
 
     def run(self) -> None:
         manifest = self._manifest()
         if manifest is None:
             return
-        vkeys, _ = followed([manifest["ledger"]["vkey"]] if self.trusted is None else self.trusted, self._changes())
+        trusted = [manifest["ledger"]["vkey"]] if self.trusted is None else self.trusted
+        steps = self._steps()
+        vkeys, changes = followed(trusted, steps)
+        self.unsure = unsure(trusted, steps) is not None
         # An altered manifest would blame sound members, so they are then checked against the ledger alone.
-        if self._manifest_is_not_altered(vkeys):
+        if self._manifest_is_not_altered(vkeys, changes[-1:]):
             self._files(manifest["files"])
         entries = self._ledger(vkeys)
         self._citations(manifest["files"], entries)
 
-    def _changes(self) -> list[OriginChange]:
-        """Where the log changed its origin; whether the entries are what was signed is checked later."""
+    def _steps(self) -> list[KeyStep]:
+        """Where the log changed its key; whether the entries are what was signed is checked later."""
+        found = [read_change(entry, None)[0] for entry in self._entries_of(*_OF_KEYS)]
+        return [step for step in found if step is not None]
+
+    def _entries_of(self, *kinds: bytes) -> list[dict[str, Any]]:
         lines = self.members.get(ENTRIES, b"").split(b"\n")
-        read = [entry_findings(line, index, "") for index, line in enumerate(lines) if _OF_ORIGIN in line]
-        found = [read_change(entry, None)[0] for entry, wrong in read if entry is not None and not wrong]
-        return [change for change in found if change is not None]
+        read = [entry_findings(line, i, "") for i, line in enumerate(lines) if any(kind in line for kind in kinds)]
+        return [entry for entry, wrong in read if entry is not None and not wrong]
+
+    def _documents_key(self) -> list[str]:
+        """The key of bundles that the log names last, where the ledger's own key signs checkpoints alone."""
+        named = [entry["body"].get("vkey") for entry in self._entries_of(_OF_DOCUMENTS)]
+        try:
+            return [str(VerifierKey.parse(str(named[-1])))] if named else []
+        except AppError:
+            return []
 
     def _add(self, what: str, where: str, expected: str, found: str) -> None:
         self.findings.append(Finding(what, where, expected, found))
@@ -145,18 +163,20 @@ class _BundleCheck:
             self._add("manifest.field", MANIFEST, expected, found)
         return None if problems else manifest
 
-    def _manifest_is_not_altered(self, vkeys: Sequence[str]) -> bool:
-        """False only if a valid signature covers another manifest."""
+    def _manifest_is_not_altered(self, vkeys: Sequence[str], last: Sequence[OriginChange]) -> bool:
+        """False only if a valid signature covers another manifest. `last`: the last change of the log's key."""
         raw = self.members.get(MANIFEST_NOTE)
         if raw is None:
             self._add("member.missing", MANIFEST_NOTE, "a signed note over the manifest", "no such member")
             return True
         try:
-            note = open_note(raw.decode("utf-8"), vkeys)
+            own = [str(change.after) for change in last] or vkeys
+            documents = self._documents_key()
+            note = open_note(raw.decode("utf-8"), [*own, *documents])
         except (AppError, UnicodeDecodeError) as error:
             self._add("manifest.signature", MANIFEST_NOTE, "a note signed by a known key", str(error))
             return True
-        self.signers = note.signers
+        self.signers = tuple(set(note.signers) - {VerifierKey.parse(key).label for key in documents})
         if raw.count(b"\n") != note.text.count("\n") + 2:
             self._add("manifest.signature", MANIFEST_NOTE, "one signature line", "more lines")
         digest = sha256(self.members[MANIFEST])

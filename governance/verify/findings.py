@@ -11,6 +11,11 @@ from governance.proof.checkpoint import Checkpoint
 SELF_SIGNED: Final = "self-signed: key not checked against an anchor"
 ANCHORED: Final = "signed by a trusted key"
 VOUCHED: Final = "signed by the key of a copy, which a trusted key names in the ledger"
+SUCCEEDED: Final = "signed by a later key of the ledger, which a trusted key names in it as its successor"
+UNSURE: Final = (
+    "signed by the successor of a trusted key that was declared compromised: whoever else holds that key could have "
+    "named another; get the present key from its publisher"
+)
 MAX_FINDINGS: Final = 50
 OK, FAILED, SIGNER_UNKNOWN = 0, 1, 5  # exit codes
 
@@ -44,7 +49,7 @@ class Facts:
     signers: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()  # where the log went on as that of a copy, in words
-    recovered: tuple[str, ...] = ()  # where its end was lost and it went on, on record, in words
+    rotated: tuple[str, ...] = ()  # where its key was rotated
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,11 @@ class BundleVerdict(Verdict):
 
     trust: str = SELF_SIGNED
     packing: tuple[Finding, ...] = ()
-    held: tuple[str, ...] = ()  # what it was held against, in words
 
     @property
     def signer_known(self) -> bool:
         """Whether a key that the reader trusts has signed it, or vouches for the key that has."""
-        return self.trust in (ANCHORED, VOUCHED)
+        return self.trust in (ANCHORED, VOUCHED, SUCCEEDED)
 
     @property
     def words(self) -> str:

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 from governance.proof import merkle
 from governance.proof.checkpoint import Checkpoint
-from governance.verify.checkpoints import claimed_sizes, fork_findings, open_checkpoints
+from governance.verify.checkpoints import claimed_sizes, open_checkpoints
 from governance.verify.entries import entry_findings
 from governance.verify.findings import MAX_FINDINGS, Finding, LogVerdict, facts_of
-from governance.verify.origins import ORIGIN_KIND, OriginChange, followed, origin_findings, read_change
-from governance.verify.recoveries import RECOVERED_KIND, Recovery, disowned, read_recovery, signed
+from governance.verify.origins import KEY_KINDS, KeyStep, followed, origin_findings, read_change, unsure
 
 
 def verify_log(
@@ -46,15 +45,9 @@ def verify_log(
     count = scan.frontier.size
     keys, changes = followed(vkeys, scan.changes)
     heads, findings = open_checkpoints(checkpoints, keys)
-    recoveries, unsigned = signed(scan.recoveries, keys)
-    findings += [*unsigned, *origin_findings(heads, changes)]
-    # A checkpoint of a part that was lost, and whose loss is on record, is no evidence against what came after it.
-    heads = [
-        (head, where)
-        for head, where in heads
-        if roots.get(head.size) == head.root or not disowned(head, recoveries)
-    ]  # fmt: skip
-    findings += fork_findings(heads)
+    findings += origin_findings(heads, changes)
+    if (doubt := unsure(vkeys, scan.changes)) is not None:
+        findings.append(Finding("key.compromised", f"entry {doubt.index}", "the key after it as trusted", str(doubt)))
     interval, proven, root_findings = compare_roots(heads, roots, count)
     findings = [*blame_stored_hashes(scan.findings, proven), *findings, *root_findings]
     if scan.suppressed:
@@ -62,7 +55,11 @@ def verify_log(
     covered = max((head.size for head, _ in heads), default=0)
     return LogVerdict(
         tuple(findings),
-        replace(facts_of(count, proven), copied=tuple(map(str, changes)), recovered=tuple(map(str, recoveries))),
+        replace(
+            facts_of(count, proven),
+            copied=tuple(str(change) for change in changes if change.copied),
+            rotated=tuple(str(change) for change in changes if not change.copied),
+        ),
         first_wrong=scan.first_wrong,
         interval=interval,
         unsigned=max(0, count - covered),
@@ -76,8 +73,7 @@ class LogScan:
         self.frontier = merkle.Frontier()
         self.findings: list[Finding] = []
         self.suppressed = 0
-        self.changes: list[OriginChange] = []
-        self.recoveries: list[Recovery] = []
+        self.changes: list[KeyStep] = []
         self.first_wrong: int | None = None
         self._leaves = None if leaves is None else [x if isinstance(x, str) else x.hex() for x in leaves]
         self._expected = 0
@@ -87,12 +83,9 @@ class LogScan:
         leaf = merkle.leaf_hash(line)
         where = f"entry {position}"
         entry, found = entry_findings(line, self._expected, where)
-        if entry is not None and not found and entry["kind"] == ORIGIN_KIND:
+        if entry is not None and not found and entry["kind"] in KEY_KINDS:
             change, found = read_change(entry, self.frontier.root())
             self.changes += [change] if change else []
-        if entry is not None and not found and entry["kind"] == RECOVERED_KIND:
-            recovery, found = read_recovery(entry)
-            self.recoveries += [recovery] if recovery else []
         self.frontier.append(leaf)
         # After a gap, counting continues from the index found, so one missing entry gives one finding.
         index = entry.get("index") if entry else None

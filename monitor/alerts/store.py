@@ -1,6 +1,6 @@
 """Queries of incidents, their timelines and mutes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -42,12 +42,12 @@ def unresolved_incidents(db: Session, model_id: UUID | None, *, lock: bool = Fal
 
 
 def incidents(
-    db: Session, *, model_id: UUID | None = None, state: str | None = None, limit: int = 200
+    db: Session, *, model_ids: Collection[UUID] | None = None, state: str | None = None, limit: int = 200
 ) -> Sequence[Incident]:
-    """Incidents of one model or of all and of the installation, newest first."""
+    """Incidents of some models, or of all and of the installation, newest first."""
     query = select(Incident).order_by(Incident.opened_at.desc(), Incident.id).limit(limit)
-    if model_id is not None:
-        query = query.where(Incident.model_id == model_id)
+    if model_ids is not None:
+        query = query.where(Incident.model_id.in_(model_ids))
     if state is not None:
         query = query.where(_in_state(Incident.state, state))
     return db.scalars(query).all()
@@ -58,11 +58,13 @@ def _in_state(column: InstrumentedAttribute[str], state: str) -> ColumnElement[b
     return column != "resolved" if state == "unresolved" else column == state
 
 
-def alerts(db: Session, *, model_id: UUID | None = None, state: str | None = None, limit: int = 200) -> Sequence[Alert]:
-    """Alerts of one model or of all and of the installation, newest first."""
+def alerts(
+    db: Session, *, model_ids: Collection[UUID] | None = None, state: str | None = None, limit: int = 200
+) -> Sequence[Alert]:
+    """Alerts of some models, or of all and of the installation, newest first."""
     query = select(Alert).order_by(Alert.opened_at.desc(), Alert.id).limit(limit)
-    if model_id is not None:
-        query = query.where(Alert.model_id == model_id)
+    if model_ids is not None:
+        query = query.where(Alert.model_id.in_(model_ids))
     if state is not None:
         query = query.where(_in_state(Alert.state, state))
     return db.scalars(query).all()

@@ -11,7 +11,7 @@ from core.artifacts import write_durably
 from core.canonical import canonical, sha256, timestamp
 from core.errors import BusyError, IntegrityFailureError, InvalidError
 from governance.proof.note import sign_note
-from governance.proof.vkey import SigningKey
+from governance.proof.vkey import NoteSigner
 from governance.verify.archive import MAX_BUNDLE_BYTES, member_order
 from governance.verify.bundle import verify_bundle_bytes
 from governance.verify.findings import Finding
@@ -55,7 +55,8 @@ def write_bundle(
     media_types: Mapping[str, str],
     ledger_lines: Sequence[bytes],
     checkpoint_note: str,
-    key: SigningKey,
+    key: NoteSigner,
+    vkey: str,
     created_at: datetime,
     cited: Mapping[str, int],
 ) -> str:
@@ -67,7 +68,8 @@ def write_bundle(
         files: content by path inside the bundle; `report.json` must be among them.
         media_types: media type of each path in `files`.
         ledger_lines: exact canonical bytes of all entries up to the checkpoint, in order, without newlines.
-        checkpoint_note: checkpoint over exactly these entries, signed by `key`.
+        checkpoint_note: checkpoint over exactly these entries, signed by the key `vkey`.
+        key: signs the manifest: the ledger's own, or the one that the log names for documents.
         cited: ledger index of the entry that holds a file's digest; `report.json` needs its `report.created` entry.
 
     Raises:
@@ -92,12 +94,12 @@ def write_bundle(
             "period": {"from": timestamp(period[0]), "to": timestamp(period[1])},
             "report_id": report_id,
             "files": [_file(path, content[path], types[path], cited.get(path)) for path in sorted(content)],
-            "ledger": {"entries": ENTRIES, "checkpoint": CHECKPOINT_NOTE, "vkey": key.vkey},
+            "ledger": {"entries": ENTRIES, "checkpoint": CHECKPOINT_NOTE, "vkey": vkey},
         }
     )
     note = sign_note(manifest_note_text(sha256(manifest)), [key])
     data = _archive({MANIFEST: manifest, MANIFEST_NOTE: note.encode(), **content})
-    verdict = verify_bundle_bytes(data, [key.vkey])
+    verdict = verify_bundle_bytes(data, [vkey])
     if not verdict.ok:
         raise BundleRefusedError(target, verdict.findings)
     try:

@@ -55,7 +55,7 @@ def crown(
         previous.retired_at = now
         db.flush()  # the unique index allows one champion at any moment
     row.stage, row.promoted_at, row.retired_at, row.traffic_share = "champion", now, None, None
-    row.signature = sign_note(canonical(champion_document(model, row)).decode() + "\n", [site.keys.signing])
+    row.signature = sign_note(canonical(champion_document(model, row)).decode() + "\n", [site.keys.documents])
     db.flush()
     before = previous.version if previous else None
     facts = {"previous": before, "reason": reason, "document": digest_of(champion_document(model, row))}

@@ -36,7 +36,7 @@ def make(database: Database, name: str, role: Role) -> tuple[str, str]:
 def test_a_key_is_known_by_its_secret_which_is_not_kept(database: Database) -> None:
     prefix, key = make(database, "shop", Role.PRODUCER)
     with database.read() as db:
-        assert authenticate(db, key) == Caller("shop", Role.PRODUCER, prefix)
+        assert authenticate(db, key, NOW) == Caller("shop", Role.PRODUCER, prefix)
         stored = str(db.execute(text("select * from api_key")).all()) + str(list(ledger_lines(db)))
         assert key.rpartition("_")[2] not in stored
         assert [row.name for row in all_keys(db)] == ["shop"]
@@ -57,7 +57,7 @@ SPOILT: list[Callable[[str], str]] = [
 def test_a_key_that_is_not_exactly_right_is_refused(database: Database, spoil: Callable[[str], str]) -> None:
     _, key = make(database, "shop", Role.PRODUCER)
     with database.read() as db, pytest.raises(UnauthenticatedError):
-        authenticate(db, spoil(key))
+        authenticate(db, spoil(key), NOW)
 
 
 def test_a_revoked_key_is_refused_and_the_ledger_tells_its_story(database: Database) -> None:
@@ -67,7 +67,7 @@ def test_a_revoked_key_is_refused_and_the_ledger_tells_its_story(database: Datab
         revoke_key(db, prefix=prefix, actor="admin", now=NOW)
     with database.read() as db:
         with pytest.raises(UnauthenticatedError):
-            authenticate(db, key)
+            authenticate(db, key, NOW)
         entries = [json.loads(line) for line in ledger_lines(db)]
     assert [(e["kind"], e["subject"]) for e in entries] == [
         ("key.created", f"key:{prefix}"),
@@ -86,9 +86,9 @@ def test_the_admin_key_of_the_machine_is_replaced_and_people_keep_theirs(site: S
     with site.database.read() as db:
         for lost in (first, second):
             with pytest.raises(UnauthenticatedError):
-                authenticate(db, lost)
-        assert authenticate(db, third).role is Role.ADMIN
-        assert authenticate(db, own).prefix == person
+                authenticate(db, lost, NOW)
+        assert authenticate(db, third, NOW).role is Role.ADMIN
+        assert authenticate(db, own, NOW).prefix == person
         lines = list(ledger_lines(db))
     last = [json.loads(line) for line in lines][-3:]
     assert [e["kind"] for e in last] == ["key.created", "key.revoked", "key.admin_reset"]
@@ -100,7 +100,7 @@ def test_an_admin_key_can_be_made_where_none_was_left(site: Site) -> None:
     row, key, revoked = reset_admin(site)
     assert (row.name, revoked) == ("admin", [])
     with site.database.read() as db:
-        assert authenticate(db, key).may(Permission.KEY_MANAGE)
+        assert authenticate(db, key, NOW).may(Permission.KEY_MANAGE)
 
 
 def test_a_key_that_could_not_be_recorded_does_not_exist(database: Database) -> None:
@@ -132,7 +132,7 @@ def test_the_first_admin_key_is_made_once(site: Site) -> None:
     assert key is not None
     assert first_admin(site) is None
     with site.database.read() as db:
-        assert authenticate(db, key).role is Role.ADMIN
+        assert authenticate(db, key, NOW).role is Role.ADMIN
 
 
 def test_the_last_admin_key_stays_until_there_is_another(site: Site) -> None:

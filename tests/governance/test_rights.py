@@ -11,7 +11,7 @@ from api.processes import system_alarms
 from core.db import Database
 from core.errors import InvalidError, UnauthenticatedError
 from governance.access.api_keys import authenticate, create_key, first_admin, key_named, revoke_key
-from governance.access.rights import RightsDifferError, all_differences, record_secrets, rights_of
+from governance.access.rights import RightsDifferError, all_differences, holder, record_secrets, rights_of
 from governance.access.roles import Role
 from governance.ledger import guard
 from governance.ledger.append import append_entry
@@ -56,7 +56,7 @@ def test_a_changed_key_is_refused_with_what_was_changed(site: Site, sql: str) ->
     key = make(site.database, "eye", owner="Ann")
     change(site.database, sql)
     with site.database.read() as db, pytest.raises(RightsDifferError, match=CHANGES[sql]):
-        authenticate(db, key)
+        authenticate(db, key, NOW)
 
 
 def test_neither_another_secret_nor_a_revocation_taken_back_nor_a_row_of_ones_own_opens_anything(site: Site) -> None:
@@ -65,17 +65,17 @@ def test_neither_another_secret_nor_a_revocation_taken_back_nor_a_row_of_ones_ow
     change(site.database, "update api_key set revoked_at = null where name = 'gone'")
     with site.database.read() as db:
         with pytest.raises(RightsDifferError, match="was revoked, and its row says it was not"):
-            authenticate(db, gone)
+            authenticate(db, gone, NOW)
         rows = {row.name: row for row in db.scalars(select(ApiKey))}
     change(site.database, "delete from api_key where name = 'own'")
     change(site.database, f"update api_key set hash = '{rows['own'].hash}' where name = 'boss'")
     forged = "_".join(("assay", boss.split("_")[1], own.split("_")[2]))
     with site.database.read() as db:
         with pytest.raises(UnauthenticatedError):  # the hash is over the whole key
-            authenticate(db, forged)
+            authenticate(db, forged, NOW)
         row = db.scalars(select(ApiKey).where(ApiKey.name == "boss")).one()
         with pytest.raises(RightsDifferError, match="its secret is another one"):
-            rights_of(db).holder(row)
+            holder(rights_of(db), row)
         found = all_differences(db)
     assert found[own.split("_")[1]] == "own: its row is gone, and it was never revoked"
     revoke(site.database, own)  # a row that was lost comes back as a revoked one
@@ -120,11 +120,11 @@ def test_a_refusal_for_want_of_a_permission_is_recorded_once_a_minute(site: Site
 def test_a_transaction_that_is_undone_gives_no_right(site: Site) -> None:
     with pytest.raises(RuntimeError), site.database.write() as db:
         _, key = create_key(db, name="eye", role=Role.ADMIN, actor="admin", now=NOW)
-        authenticate(db, key)
+        authenticate(db, key, NOW)
         raise RuntimeError
     other = make(site.database, "other")
     with site.database.write() as db:
-        assert authenticate(db, other).name == "other"
+        assert authenticate(db, other, NOW).name == "other"
         assert key_named(db, "eye") is None
 
 
@@ -139,16 +139,16 @@ def test_the_secrets_of_an_earlier_release_are_recorded_once(site: Site) -> None
             append_entry(db, kind="key.created", actor="admin", subject=f"key:{key.split('_')[1]}", body=body, at=NOW)
         db.execute(text("update api_key set role = 'admin' where name = 'changed'"))
     with site.database.read() as db:
-        assert authenticate(db, old).role is Role.VIEWER
+        assert authenticate(db, old, NOW).role is Role.VIEWER
     for _ in range(2):
         with site.database.write() as db:
             record_secrets(db, NOW)
     with site.database.read() as db:
         (entry,) = ledger_entries(db, ("key.secrets_recorded",))
         assert list(entry["body"]["secrets"]) == [old.split("_")[1]]
-        assert authenticate(db, old).role is Role.VIEWER
+        assert authenticate(db, old, NOW).role is Role.VIEWER
         with pytest.raises(RightsDifferError):
-            authenticate(db, changed)
+            authenticate(db, changed, NOW)
 
 
 RESERVED = [
@@ -180,4 +180,4 @@ def test_a_key_of_an_earlier_release_keeps_its_name(site: Site) -> None:
         body = {"name": "scheduler", "role": "viewer"}
         append_entry(db, kind="key.created", actor="admin", subject=f"key:{key.split('_')[1]}", body=body, at=NOW)
     with site.database.read() as db:
-        assert authenticate(db, key).name == "scheduler"
+        assert authenticate(db, key, NOW).name == "scheduler"

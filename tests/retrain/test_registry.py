@@ -5,9 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from core.clock import ManualClock
 from core.jobs import RunJob
+from governance.proof.note import claimed_signers, open_note
+from governance.proof.vkey import SigningKey
 from monitor import service as monitor
 from monitor.site import Site
 from monitor.store import newest_reference
@@ -20,6 +23,7 @@ from retrain.errors import (
     NotGatedError,
     RunStateError,
 )
+from retrain.registry.again import sign_champions_again
 from retrain.registry.champion import Champion, champion_of
 from retrain.registry.promotion import promote_run, roll_back
 from retrain.registry.standing import standing_of
@@ -252,3 +256,21 @@ def test_a_candidate_compared_with_an_older_champion_is_not_promoted(
     bob = world.key(site, "bob")
     with site.database.write() as db, pytest.raises(ChampionMovedError):
         approve_run(site, db, run_id, bob, "looked at the gates")
+
+
+def test_a_champion_is_signed_with_the_key_that_the_ledger_goes_on_to(site: Site, base: Path) -> None:
+    world.declare(site, world.spec(base))
+    old, (new, third) = site.keys.vkey, (SigningKey.generate("assay.local/ledger") for _ in range(2))
+    with site.database.write() as db:
+        assert sign_champions_again(db, new, alone=False, now=site.clock.now()) == ([world.NAME], [])
+    both = champion(site).signature
+    assert open_note(both, [old]).text == open_note(both, [new.vkey]).text == open_note(both, [old, new.vkey]).text
+    with site.database.write() as db:  # the key before is compromised
+        sign_champions_again(db, third, alone=True, now=site.clock.now())
+    alone = champion(site).signature
+    assert claimed_signers(alone) == (third.verifier.label,)
+    with site.database.write() as db:
+        db.execute(text("update model_version set base_digest = 'sha256:other'"))
+    with site.database.write() as db:
+        assert sign_champions_again(db, new, alone=False, now=site.clock.now()) == ([], [world.NAME])
+    assert champion(site).signature == alone

@@ -214,7 +214,7 @@ def key(site: Site, name: str, owner: str | None = "", role: Role = Role.APPROVE
     """A key, held by a person of its name unless another owner or none is given; the same key for the same name."""
     with site.database.write() as db:
         if (known := key_named(db, name)) is not None:
-            return Caller(known.name, Role(known.role), known.prefix, known.owner)
+            return Caller(known.name, Role(known.role), known.prefix or "", known.owner)
         held_by = name if owner == "" else owner
         row, _ = create_key(db, name=name, role=role, owner=held_by, actor="tester", now=site.clock.now())
         return Caller(row.name, Role(row.role), row.prefix, row.owner)

@@ -49,8 +49,14 @@ def read_spans(body: bytes, media_type: str) -> list[SpanGroup]:
     return groups
 
 
-def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> SpanVerdict:
+def receive_traces(
+    site: Site, body: bytes, media_type: str, encoding: str, models: frozenset[str] | None = None
+) -> SpanVerdict:
     """Store the spans that mappings select; they are on disk when this returns.
+
+    Args:
+        models: the models that the sender may write to; None for all. Spans of a service that only others map are
+            refused.
 
     Raises:
         BodyError: the body as a whole cannot be read.
@@ -70,9 +76,12 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
         spans = [span for group in sent for span in group.spans]
         if lost := [span.dropped for span in spans if span.dropped]:
             verdict.cut[service] = Counter(spans=len(lost), attributes=sum(lost))
-        if service in mappings:
+        own = within(mappings.get(service, ()), models)
+        if service in mappings and not own:
+            verdict.refused.update((span.number, not_in_scope(service)) for span in spans)
+        elif own:
             with site.events.together():
-                texts = _store(site, mappings[service], spans, now, verdict, texts_wait=texts_wait)
+                texts = _store(site, own, spans, now, verdict, texts_wait=texts_wait)
             span_texts.settle(site, texts)
         else:
             if not record_unmapped(site.database, service, spans, now):
@@ -81,6 +90,15 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
             verdict.results[service] = Counter(unmapped=len(spans))
     span_counts.count(site, verdict)
     return verdict
+
+
+def within(mappings: Sequence[SpanMapping], models: frozenset[str] | None) -> Sequence[SpanMapping]:
+    """The mappings of some models."""
+    return [m for m in mappings if models is None or m.events.spec.model in models]
+
+
+def not_in_scope(service: str) -> str:
+    return f"service {service[:100]}: no model that this key is for takes it; an admin changes what the key is for"
 
 
 def _store(

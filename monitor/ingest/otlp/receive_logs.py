@@ -15,7 +15,7 @@ from monitor.ingest.otlp.json_body import read_log_json
 from monitor.ingest.otlp.log_records import LogRecord, described_spans
 from monitor.ingest.otlp.mapping import SpanMapping, described_from, outcomes_from
 from monitor.ingest.otlp.protobuf import read_log_protobuf
-from monitor.ingest.otlp.receive import mappings_by_service
+from monitor.ingest.otlp.receive import mappings_by_service, not_in_scope, within
 from monitor.ingest.otlp.verdict import (
     LOG_ACCEPTED,
     LOG_REJECTED,
@@ -59,8 +59,13 @@ def _skipped(count: int) -> str:
     )
 
 
-def receive_logs(site: Site, body: bytes, media_type: str, encoding: str) -> LogVerdict:
+def receive_logs(
+    site: Site, body: bytes, media_type: str, encoding: str, models: frozenset[str] | None = None
+) -> LogVerdict:
     """Keep what log records say of spans, and write it into the events that are stored; durable when this returns.
+
+    Args:
+        models: the models that the sender may write to; None for all.
 
     Raises:
         BodyError: the body as a whole cannot be read.
@@ -74,11 +79,14 @@ def receive_logs(site: Site, body: bytes, media_type: str, encoding: str) -> Log
         by_service[group.service] += group.records
     mappings = mappings_by_service(site) if by_service else {}
     for service, records in by_service.items():
-        if service in mappings:
+        own = within(mappings.get(service, ()), models)
+        if service in mappings and not own:
+            verdict.refused.update((record.number, not_in_scope(service)) for record in records)
+        elif own:
             before = Counter(verdict.counts())
             named = [record for record in records if _is_of_a_call(record, verdict)]
             if named:
-                _keep(site, mappings[service], named, now, verdict)
+                _keep(site, own, named, now, verdict)
             span_counts.count_log_records(site, service, Counter(verdict.counts()) - before)
         else:
             of_calls = sum(record.describes_a_call for record in records)

@@ -160,7 +160,7 @@ def visit(site: Site, role: Role) -> TestClient:
     with site.database.write() as db:
         row, _ = create_key(db, name=f"page {role}", role=role, actor="tester", now=site.clock.now())
         caller = Caller(row.name, role, row.prefix)
-        value = open_session(db, caller, site.keys.session, site.clock.now(), timedelta(hours=1))
+        value = open_session(db, caller, site.keys.session, site.clock.now(), timedelta(hours=1), "key")
     return TestClient(create_app(site), cookies={COOKIE: value})
 
 

@@ -51,8 +51,8 @@ def head(lines: list[bytes], key: SigningKey = KEY) -> str:
 def arguments(**changes: Any) -> dict[str, Any]:
     return {
         "model": "m", "period": (datetime(2026, 1, 1, tzinfo=UTC), AT), "report_id": "r1", "files": FILES,
-        "media_types": TYPES, "ledger_lines": LINES, "checkpoint_note": head(LINES), "key": KEY, "created_at": AT,
-        "cited": {"report.json": 1, "charts/kpi.svg": 1}, **changes,
+        "media_types": TYPES, "ledger_lines": LINES, "checkpoint_note": head(LINES), "key": KEY, "vkey": KEY.vkey,
+        "created_at": AT, "cited": {"report.json": 1, "charts/kpi.svg": 1}, **changes,
     }  # fmt: skip
 
 
@@ -294,7 +294,7 @@ def test_a_report_swapped_with_its_manifest_is_caught_by_the_ledger_even_with_th
 
 def test_a_bundle_forged_in_full_by_a_stranger_fails_against_a_trusted_key_only(tmp_path: Path) -> None:
     target = tmp_path / "forged.zip"
-    write_bundle(target, **arguments(key=STRANGER, checkpoint_note=head(LINES, STRANGER)))
+    write_bundle(target, **arguments(key=STRANGER, vkey=STRANGER.vkey, checkpoint_note=head(LINES, STRANGER)))
     assert (verify_bundle(target).words, verify_bundle(target).exit_code) == ("consistent; signer unknown", 5)
     verdict = verify_bundle(target, [KEY.vkey])
     assert named(verdict) == {MANIFEST_NOTE, CHECKPOINT_NOTE}
