@@ -3,7 +3,8 @@
 Judged on all held-out rows, new and old, because groups need rows. With a limit, the limit alone decides: a challenger
 beyond it fails even where the champion was further beyond, and a value that is undefined is unknown. A rule without
 limit asks for a measurement only; it fails the challenger when it is worse than the champion by more than TOLERANCE
-and its whole interval lies beyond the champion's value.
+and its whole interval lies beyond the champion's value. Where nothing is asked for, or nothing that has a limit could
+be measured, the gate does not apply: it passes only what it has compared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from retrain.gates.base import ComparedScores, Gate, GateInputs, GateResult, Ver
 NAME: Final = "fairness"
 TOLERANCE: Final = 0.02
 MIN_GROUP: Final = 30
+WORST: Final[tuple[Verdict, ...]] = ("fail", "unknown", "pass", "not_applicable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,12 @@ def judge(inputs: GateInputs) -> GateResult:
     if not wanted:
         if inputs.envelope.fairness:
             return GateResult(NAME, "unknown", "envelope.fairness is declared, but no column has role protected", {})
-        return GateResult(NAME, "pass", "no fairness rule declared", {})
+        return GateResult(NAME, "not_applicable", "no fairness rule is declared, so no groups were compared", {})
     if rows is None or not rows.challenger_predictions:
         return GateResult(NAME, "unknown", "there are no predictions to compare by group", {})
     found = [_judge_one(check, rows) for check in wanted]
     verdicts = {verdict for verdict, _, _ in found}
-    verdict: Verdict = "fail" if "fail" in verdicts else "unknown" if "unknown" in verdicts else "pass"
+    verdict = next(v for v in WORST if v in verdicts)
     reason = "; ".join(words for v, words, _ in found if v == verdict)
     return GateResult(NAME, verdict, reason, {"checks": [facts for _, _, facts in found], "tolerance": TOLERANCE})
 
@@ -105,7 +107,7 @@ def _judge_one(check: FairnessCheck, rows: ComparedScores) -> tuple[Verdict, str
     }  # fmt: skip
     if challenger.value is None:
         if check.limit is None:
-            return "pass", f"{name} has no limit and is undefined: {challenger.reason}", facts
+            return "not_applicable", f"{name} has no limit and is undefined: {challenger.reason}", facts
         return "unknown", f"{name}: {challenger.reason}", facts
     words = f"{name} is {challenger.value:.4f}" + ("" if champion.value is None else f", champion {champion.value:.4f}")
     sign = 1 if metric.higher_is_better else -1

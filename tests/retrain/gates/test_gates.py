@@ -151,7 +151,7 @@ TABLE = [
     ("forgetting", inputs(old=compared(35, 34, rows=35)), "unknown", "a loss of 0.1 is not ruled out"),
     ("forgetting", inputs(old=compared(90, 86), envelope=Envelope(forgetting_margin=0.04)), "unknown", "not ruled out"),
     ("forgetting", inputs(old=compared(9, 10, rows=29)), "unknown", "register a dataset"),
-    ("fairness", inputs(), "pass", "no fairness rule declared"),
+    ("fairness", inputs(), "not_applicable", "no fairness rule is declared"),
     ("fairness", inputs(new=by_group(EVEN, EVEN), fairness=LIMITED), "pass", "limit 0.1"),
     (
         "fairness",
@@ -169,7 +169,12 @@ TABLE = [
     ("fairness", inputs(new=by_group(EVEN, EVEN), old=by_group(EVEN, UNEVEN), fairness=LIMITED), "fail", "is 0.3000"),
     ("fairness", inputs(new=by_group(EVEN, EVEN), old=by_group(EVEN, EVEN), fairness=SMALL), "pass", "limit 0.1"),
     ("fairness", inputs(new=with_rare_group(EVEN), fairness=LIMITED), "pass", "or a known group: rare: 9 rows"),
-    ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=SMALL_FREE), "pass", "no limit and is undefined"),
+    (
+        "fairness",
+        inputs(new=by_group(EVEN, UNEVEN), fairness=SMALL_FREE),
+        "not_applicable",
+        "no limit and is undefined",
+    ),
     ("integrity", inputs(integrity=facts()), "pass", "8 finite tensors"),
     ("integrity", inputs(integrity=facts(tensors=0)), "fail", "empty"),
     ("integrity", inputs(integrity=facts(finite=False)), "fail", "not finite"),
@@ -213,7 +218,7 @@ def test_every_gate_is_judged_even_when_the_first_fails() -> None:
     found = judge_all(inputs(new=compared(60, 10), old=compared(90, 10)))
     assert [r.gate for r in found] == list(ALWAYS)
     assert {r.gate: r.verdict for r in found} == {
-        "no_regression": "fail", "fairness": "pass", "forgetting": "fail", "integrity": "unknown",
+        "no_regression": "fail", "fairness": "not_applicable", "forgetting": "fail", "integrity": "unknown",
     }  # fmt: skip
 
 

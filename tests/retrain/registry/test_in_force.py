@@ -89,7 +89,7 @@ def test_a_spec_tightened_while_a_run_is_queued_holds_for_it_and_each_later_chan
     assert (run.rules["gates"], run.rules["approvals"]) == (gates, 2)
     with small.database.read() as db:
         fair = next(g for g in store.gates(db, run_id) if g.gate == "fairness")
-    assert fair.evidence["by_revision"]["1"]["reason"] == "no fairness rule declared"
+    assert fair.evidence["by_revision"]["1"]["verdict"] == "not_applicable"
     assert "limit 0.9" in fair.evidence["by_revision"]["2"]["reason"]
     approve(small, run_id, "bob")
     with pytest.raises(ApprovalError, match="a different person"):
