@@ -7,7 +7,7 @@ from typing import Any
 from core.canonical import digest
 from core.errors import InvalidError
 from governance.verify.entries import verify_entry
-from retrain.runs.change_limits import FORMAT, limits_of, verdict_of
+from retrain.runs.change_limits import FORMAT, INAPPLICABLE, limits_of, verdict_of
 
 Entry = Mapping[str, Any]
 
@@ -31,11 +31,20 @@ def check_document(document: Mapping[str, Any], vkeys: Sequence[str] | None = No
     found += problems
     found += _evidence(document, entries)
     lines = limits_of(document["evidence"])
-    if lines != document["limits"]:
+    if not _agree(document["limits"], lines):
         found.append("the limits are not those that the evidence gives")
     if verdict_of(lines, document["state"]) != document["verdict"]:
         found.append(f"the verdict is {document['verdict']}, the evidence gives {verdict_of(lines, document['state'])}")
     return found
+
+
+def _agree(said: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a document says of each limit what its evidence gives; what does not apply was `not measured` before."""
+    then = [
+        {**line, "verdict": "not measured", "reason": None} if line["verdict"] == INAPPLICABLE else line
+        for line in lines
+    ]
+    return said in (lines, then)
 
 
 def _entries(ledger: Mapping[str, Any], vkeys: Sequence[str] | None) -> tuple[list[Entry], list[str]]:

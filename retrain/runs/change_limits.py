@@ -15,12 +15,14 @@ from monitor.spec.envelope import Envelope
 from monitor.spec.parse import parse_spec
 from retrain.envelope import Plan
 from retrain.limits import RunFacts, allowed, checks, declared, facts_from
+from retrain.train.kinds import is_table
 
 FORMAT: Final = "assay-predetermined-changes/1"
 LAW: Final = (
     "Regulation (EU) 2024/1689 (AI Act), Article 43(4): changes that the provider determined beforehand",
     "Regulation (EU) 2024/1689 (AI Act), Annex IV, point 2(f): description of predetermined changes",
 )
+INAPPLICABLE: Final = "does not apply"  # verdict on a limit that a run of this kind has nothing to hold against
 OPEN: Final = ("queued", "curating", "training", "evaluating", "awaiting_approval")
 GATES: Final = {
     "kpi_floor": "no_regression", "max_regression": "no_regression", "fairness": "fairness",
@@ -31,7 +33,7 @@ GATES: Final = {
 def limits_of(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One line for each limit of each spec revision that the run was held to.
 
-    `verdict` is inside, outside, exception (a person allowed it once), not measured or no limit.
+    `verdict` is inside, outside, exception (a person allowed it once), not measured, does not apply or no limit.
     """
     recipe = _recipe(evidence)
     train = evidence["datasets"].get("train") or {}
@@ -86,9 +88,18 @@ def _of_revision(
     yield from (_line(one, evidence["exceptions"]) for one in measured)
     for name, value in declared(envelope).items():
         if name not in names:
+            reason = _inapplicable(name, evidence)
             nothing = not value  # none, an empty list, and a least number of 0
-            yield _blank(name, _json(value), "no limit" if nothing else "not measured")
+            verdict = "no limit" if nothing else INAPPLICABLE if reason else "not measured"
+            yield _blank(name, _json(value), verdict) | {"reason": None if nothing else reason}
     yield from _of_gates(envelope, evidence["gates"])
+
+
+def _inapplicable(name: str, evidence: Mapping[str, Any]) -> str | None:
+    """Why a run has nothing that a limit could be held against; None where it only was not measured."""
+    if name == "max_cut_share" and is_table(_recipe(evidence)["task"]):
+        return "a row of a table is neither cut nor dropped for its length"
+    return None
 
 
 def _line(one: Mapping[str, Any], exceptions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
