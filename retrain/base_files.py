@@ -4,20 +4,19 @@ Read are config.json, the tokenizer's JSON, and the headers of the safetensors f
 classifies or writes comes from the library's own table, read as source.
 """
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from monitor.levels import level
+from retrain.base_library import backbone_of, library_class, source_of
+from retrain.base_positions import check_length
 from retrain.base_tokenizer import check_tokenizer, has_template
 from retrain.base_weights import Shapes, read_headers, read_json, wrong
 from retrain.errors import BaseModelError, RecipeError
-from retrain.train.config import VIRTUAL, Recipe
+from retrain.train.config import Recipe
 from retrain.train.kinds import KINDS
 from retrain.train.tabular.files import read_pipeline
 from retrain.train.tabular.recipe import TableColumn, TableRecipe
@@ -25,13 +24,6 @@ from retrain.train.tabular.recipe import TableColumn, TableRecipe
 EMBEDDING: Final = re.compile(
     r"(embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|word_embedding|shared)\.weight$"
 )
-POSITIONS: Final = re.compile(r"(position_embeddings|positions_embed|wpe|embed_positions)\.weight$")
-# Architectures whose positions start behind the number of the pad token, and those with positions of no saved table.
-FROM_PAD: Final = (
-    "camembert", "mpnet", "longformer", "data2vec-text", "ibert", "esm", "lilt", "layoutlmv3", "markuplm", "luke",
-    "xmod",
-)  # fmt: skip
-COUNTED: Final = ("ctrl", "gptj", "codegen")
 LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 ATTENTION: Final = "_supports_attention_backend = True"  # how a class says that its attention may be another one
 # Encoders whose answer depends on the padding: they read one token of fixed place, or mix padding into the text.
@@ -83,7 +75,7 @@ class BaseFiles:
             return None
         if classifies not in self.classes or self.config.get("problem_type") == "regression":
             return None
-        backbone = f"{_backbone(self.model_type)}."
+        backbone = f"{backbone_of(self.model_type)}."
         heads = [
             name
             for name, shape in self.shapes.items()
@@ -119,7 +111,7 @@ def check_recipe(recipe: Recipe, folder: Path) -> BaseFiles:
     plain = recipe.chat.template == "none" or not has_template(folder)  # a template may have a token of its own
     largest = check_tokenizer(folder, ends=plain and not KINDS[recipe.task].classifies)
     _check_sizes(found, folder, largest)
-    _check_length(recipe, found)
+    check_length(recipe, found.config, found.shapes)
     _check_method(recipe, found)
     return found
 
@@ -245,25 +237,6 @@ def _check_sizes(found: BaseFiles, folder: Path, largest_token: int) -> None:
                      "file, or save the model again")  # fmt: skip
 
 
-def _check_length(recipe: Recipe, found: BaseFiles) -> None:
-    """Learned positions end; a longer text has none."""
-    table = next((shape for name, shape in found.shapes.items() if POSITIONS.search(name) and len(shape) == 2), None)
-    declared = found.config.get("max_position_embeddings") or found.config.get("n_positions")
-    if table is None and (declared is None or found.model_type not in COUNTED):
-        return
-    most = min(int(size) for size in (declared, table and table[0]) if size is not None)
-    if "roberta" in found.model_type or found.model_type in FROM_PAD:
-        pad = 1 if found.model_type == "mpnet" else found.config.get("pad_token_id")
-        most -= (1 if pad is None else int(pad)) + 1
-    most -= recipe.virtual_tokens if recipe.method in VIRTUAL else 0
-    if recipe.max_length > most:
-        raise RecipeError(
-            f"retrain.recipe.max_length: is {recipe.max_length}, and the base has positions for {most} tokens; give at "
-            f"most {most}",
-            field="retrain.recipe.max_length",
-        )
-
-
 def _check_method(recipe: Recipe, found: BaseFiles) -> None:
     """Refuse what the method cannot do right on the architecture, as the libraries behave today."""
     reason = None
@@ -291,49 +264,7 @@ def _unpackable(found: BaseFiles) -> str | None:
     for name in ("attn_logit_softcapping", "attention_sink", "sinks"):
         if text.get(name):
             return f"the attention of {found.model_type} has {name}, which packed rows do not take"
-    source = _source(found.model_type)
+    source = source_of(found.model_type)
     if source and ATTENTION not in source:
         return f"{found.model_type} has an attention of its own, which packed rows cannot replace"
     return None
-
-
-@cache
-def _source(model_type: str) -> str:
-    """The library's module of an architecture; empty where it has none of this name."""
-    module = re.sub(r"\W", "_", model_type)
-    spec = find_spec("transformers")
-    places = spec.submodule_search_locations if spec else None
-    file = Path(places[0]) / "models" / module / f"modeling_{module}.py" if places else None
-    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
-
-
-def _backbone(model_type: str) -> str:
-    """What the names of weights of the backbone begin with, which are no head's."""
-    found = re.search(r'base_model_prefix = "(\w+)"', _source(model_type))
-    return found[1] if found else "model"
-
-
-@cache
-def _tables() -> dict[str, dict[str, str]]:
-    """Class by model type and task, from the source of the installed transformers library; importing it loads torch."""
-    spec = find_spec("transformers")
-    places = spec.submodule_search_locations if spec else None
-    found: dict[str, dict[str, str]] = {}
-    if not places:
-        return found
-    tree = ast.parse((Path(places[0]) / "models" / "auto" / "modeling_auto.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
-            continue
-        match = re.fullmatch(
-            r"MODEL_FOR_(SEQUENCE_CLASSIFICATION|CAUSAL_LM|MASKED_LM)_MAPPING_NAMES", node.targets[0].id
-        )
-        if match and isinstance(node.value, ast.Call) and node.value.args:
-            found[match[1]] = dict(ast.literal_eval(node.value.args[0]))
-    return found
-
-
-def library_class(model_type: str, task: str) -> str | None:
-    """The library's class for a task (`SEQUENCE_CLASSIFICATION`, `CAUSAL_LM`, `MASKED_LM`); None where it has none."""
-    found: Any = _tables().get(task, {}).get(model_type)
-    return found if isinstance(found, str) or found is None else str(found[0])

@@ -8,11 +8,16 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from sqlalchemy import select
+
 from core.errors import AppError
 from monitor.site import Site
-from retrain.base_files import library_class, read_base
+from monitor.tables import SpecRevision
+from retrain import store
+from retrain.base_files import read_base
+from retrain.base_library import library_class
 from retrain.base_tokenizer import has_template
-from retrain.envelope import AnyRecipe, base_folder
+from retrain.envelope import AnyRecipe, Plan, base_folder
 from retrain.errors import RecipeError
 from retrain.tables import ModelVersion
 from retrain.train.chat_keys import Chat
@@ -32,14 +37,36 @@ def wants_teacher(recipe: AnyRecipe) -> bool:
 
 
 def base_of(site: Site, version: ModelVersion, recipe: AnyRecipe) -> Path:
-    """Folder of a version's base; the recipe tells the revision where both name the same hub model.
+    """Folder of a version's base; of a hub model at the commit that the version was made from.
 
     Raises:
         BaseModelError: missing, incomplete, or with pickled weights only.
     """
-    same = version.base_model == recipe.base_model
-    named = recipe if same else recipe.model_copy(update={"base_model": version.base_model})
-    return base_folder(named, site.settings.home_dir)
+    named = {"base_model": version.base_model, "revision": revision_of(site, version)}
+    read = {name: value for name, value in named.items() if name in type(recipe).model_fields}
+    return base_folder(recipe.model_copy(update=read), site.settings.home_dir)
+
+
+def has_base(site: Site, version: ModelVersion, recipe: AnyRecipe) -> bool:
+    """Whether a version has the base of a recipe: the same folder, or the same commit of a hub model."""
+    pinned = recipe.revision if isinstance(recipe, Recipe) and not recipe.is_path else None
+    return version.base_model == recipe.base_model and revision_of(site, version) == pinned
+
+
+def revision_of(site: Site, version: ModelVersion) -> str | None:
+    """Commit of the hub model that a version was made from, as the spec of that time pinned it; None of a folder."""
+    if is_a_path(version.base_model):
+        return None
+    with site.database.read() as db:
+        if version.run_id is not None:
+            made = store.run(db, version.run_id)
+            recipe = Plan.of(store.spec_at(db, made.model_id, made.spec_revision)).recipe
+            return recipe.revision if isinstance(recipe, Recipe) else None
+        query = select(SpecRevision.document).where(SpecRevision.model_id == version.model_id)
+        recipes = [(one.get("retrain") or {}).get("recipe") or {} for one in db.scalars(query.order_by("revision"))]
+    # A version without a run is made by the first spec that names a base.
+    named = [one.get("revision") for one in recipes if str(one.get("base_model")).strip() == version.base_model]
+    return named[0] if named else None
 
 
 def check_teacher(site: Site, champion: ModelVersion | None, recipe: AnyRecipe) -> None:
@@ -85,8 +112,9 @@ def teacher_of(site: Site, champion: ModelVersion, recipe: Recipe) -> Teacher | 
         raise RecipeError(why, field=FIELD, value="champion")
     adapter = site.artifacts.check_folder(champion.adapter) if champion.adapter else None
     return Teacher(
-        version=champion.version, base_model=champion.base_model, base_digest=champion.base_digest, adapter=adapter
-    )
+        version=champion.version, base_model=champion.base_model, base_digest=champion.base_digest, adapter=adapter,
+        revision=revision_of(site, champion),
+    )  # fmt: skip
 
 
 def recorded(champion: ModelVersion, recipe: AnyRecipe) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from retrain.errors import RecipeError
 from retrain.learned import table_columns
 from retrain.runs.workspace import Workspace
 from retrain.tables import ModelVersion
-from retrain.teaching import base_of, teacher_of
+from retrain.teaching import base_of, has_base, teacher_of
 from retrain.train.config import DatasetFile, Recipe, RunConfig
 from retrain.train.shape import differences
 from retrain.train.tabular.recipe import TableRecipe, TableRunConfig
@@ -47,11 +47,11 @@ def new_config(
     }  # fmt: skip
     if isinstance(recipe, TableRecipe):
         return TableRunConfig(recipe=recipe, columns=table_columns(spec), **shared)
-    same_base = champion.base_model == recipe.base_model
+    same_base = has_base(site, champion, recipe)
     parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
     if recipe.task == "dpo":
-        _check_champion(recipe, champion, parent)
-    because = _fresh_because(recipe, champion, parent)
+        _check_champion(recipe, champion, parent, same_base=same_base)
+    because = _fresh_because(recipe, champion, parent, same_base=same_base)
     # A champion without an adapter is the base itself, so that a start from the base goes on from the champion too.
     goes_on = same_base and recipe.start != "fresh" and (because is None or parent is None)
     teacher = teacher_of(site, champion, recipe)
@@ -63,12 +63,13 @@ def new_config(
     )  # fmt: skip
 
 
-def _check_champion(recipe: Recipe, champion: ModelVersion, parent: Path | None) -> None:
-    if champion.base_model != recipe.base_model:
+def _check_champion(recipe: Recipe, champion: ModelVersion, parent: Path | None, *, same_base: bool) -> None:
+    if not same_base:
+        field = "base_model" if champion.base_model != recipe.base_model else "revision"
         raise RecipeError(
-            f"retrain.recipe.base_model {recipe.base_model} is not the {champion.base_model} of the champion "
-            f"{champion.version}, from which dpo starts; use that base, or train its answers with causal_lm first",
-            field="retrain.recipe.base_model",
+            f"retrain.recipe.{field}: {getattr(recipe, field)} is not that of the champion {champion.version} "
+            f"({champion.base_model}), from which dpo starts; use its base, or train its answers with causal_lm first",
+            field=f"retrain.recipe.{field}",
         )
     if parent is not None and (found := list(differences(parent, recipe))):
         other = ", ".join(f"{name} {now} in place of {then}" for name, now, then in found)
@@ -78,12 +79,14 @@ def _check_champion(recipe: Recipe, champion: ModelVersion, parent: Path | None)
         )
 
 
-def _fresh_because(recipe: Recipe, champion: ModelVersion, parent: Path | None) -> str | None:
+def _fresh_because(recipe: Recipe, champion: ModelVersion, parent: Path | None, *, same_base: bool) -> str | None:
     """Why training starts from the base although the recipe would go on from the champion; None if it goes on."""
     if recipe.start == "fresh":
         return None
     if champion.base_model != recipe.base_model:
         return f"the champion {champion.version} has another base, {champion.base_model}"
+    if not same_base:
+        return f"the champion {champion.version} was made from another revision of {champion.base_model}"
     if parent is None:
         return f"the champion {champion.version} is the base itself"
     if found := [f"{name} {now} in place of {then}" for name, now, then in differences(parent, recipe)]:
@@ -112,7 +115,7 @@ def _teacher(site: Site, recipe: Recipe, record: Mapping[str, Any] | None) -> di
     """Where the files of a run's teacher lie here."""
     if record is None:
         return {}
-    named = recipe.model_copy(update={"base_model": record["base_model"]})
+    named = recipe.model_copy(update={"base_model": record["base_model"], "revision": record.get("revision")})
     adapter = record["adapter"] and site.artifacts.check_folder(f"sha256:{record['adapter']}")
     return {"teacher_dir": base_folder(named, site.settings.home_dir), "teacher": {**record, "adapter": adapter}}
 

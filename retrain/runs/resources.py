@@ -14,7 +14,11 @@ from core.errors import AppError
 from core.settings import Settings
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
+from monitor.store import models
+from retrain import store
 from retrain.envelope import AnyRecipe, Plan, base_folder
+from retrain.teaching import base_of
+from retrain.train.shape import is_quantised, is_whole
 from retrain.train.speed.choose import least
 from retrain.train.speed.memory import GIB, NF4_BYTES, Shape
 from retrain.train.tabular.recipe import TableRecipe
@@ -36,6 +40,23 @@ class Amount:
     card: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Folder of the weights that a model is loaded from, and whether into 4 bits."""
+
+    folder: Path
+    packed: bool
+
+    def loaded(self, width: int) -> int:
+        """Bytes, with so many for a weight that is not packed."""
+        count = sum(math.prod(shape) for _, shape in tensor_shapes(self.folder))
+        return round(count * (NF4_BYTES if self.packed else width))
+
+    @property
+    def largest_file(self) -> int:
+        return max((file.stat().st_size for file in self.folder.glob("*.safetensors")), default=0)
+
+
 def lacking(site: Site, spec: ModelSpec) -> tuple[str, ...]:
     """What a run of a spec needs and this machine lacks, each with both figures; empty where it fits."""
     try:
@@ -50,7 +71,24 @@ def lacking(site: Site, spec: ModelSpec) -> tuple[str, ...]:
     if site.settings.train.device == "cuda" and card is None and not any(Path("/dev").glob("nvidia*")):
         return ("train.device is cuda, and this machine has no card; set ASSAY_TRAIN__DEVICE to cpu or auto",)
     free = Amount(shutil.disk_usage(site.settings.home_dir).free, free_memory(), card)
-    return compared(need(plan.recipe, folder, on_card=card is not None), free)
+    needed = need(plan.recipe, folder, on_card=card is not None, champion=_champion(site, spec, plan.recipe))
+    return compared(needed, free)
+
+
+def _champion(site: Site, spec: ModelSpec, recipe: AnyRecipe) -> Weights | None:
+    """What is loaded of the champion; None of a table, and where another blocker names what is missing."""
+    if isinstance(recipe, TableRecipe):
+        return None
+    with site.database.read() as db:
+        model = next((one for one in models(db) if one.name == spec.model), None)
+        champion = None if model is None else store.champion(db, model.id)
+    if champion is None:
+        return None
+    with suppress(AppError):
+        own = site.artifacts.path(champion.adapter) if champion.adapter else None
+        packed = is_quantised(own) if own is not None else recipe.method == "qlora"
+        return Weights(own if own is not None and is_whole(own) else base_of(site, champion, recipe), packed)
+    return None
 
 
 def compared(needed: Amount, free: Amount) -> tuple[str, ...]:
@@ -69,7 +107,7 @@ def _size(amount: int) -> str:
     return f"{amount / GIB:,.1f} GiB" if amount >= GIB // 10 else f"{amount / 2**20:,.0f} MiB"
 
 
-def need(recipe: AnyRecipe, folder: Path, *, on_card: bool) -> Amount:
+def need(recipe: AnyRecipe, folder: Path, *, on_card: bool, champion: Weights | None = None) -> Amount:
     """The least that a run needs, from the size of the base model, the method and the batch.
 
     A lower bound: of the plans that can train this base the one that needs least memory, without the room that
@@ -78,6 +116,8 @@ def need(recipe: AnyRecipe, folder: Path, *, on_card: bool) -> Amount:
     Args:
         folder: of the base model.
         on_card: weights and activations lie on a card; in memory otherwise.
+        champion: answers the held-out rows, and teaches where the recipe says so; both are never loaded at one time, so
+            that the larger counts.
     """
     if isinstance(recipe, TableRecipe):
         return Amount(BESIDE, RUNTIME, None)
@@ -96,7 +136,9 @@ def need(recipe: AnyRecipe, folder: Path, *, on_card: bool) -> Amount:
     else:
         model = round(weights * (NF4_BYTES if method == "qlora" else width)) + trained * TRAINED
     merged = recipe.serve == "merged"
-    largest = max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0)
+    largest = Weights(folder, packed=False).largest_file
+    if champion is not None:
+        model, largest = max(model, champion.loaded(width)), max(largest, champion.largest_file)
     memory = RUNTIME + max(largest, weights * 4 if merged else 0, 0 if on_card else model)
     # Of a merged model there is the one that is made and its copy among the artifacts.
     disk = trained * SAVED + (2 * weights * width if merged else 0) + BESIDE

@@ -38,7 +38,7 @@ from retrain.runs.used import keep_used
 from retrain.runs.waiting import wait, waits_outside
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import GateRow, Run
-from retrain.teaching import changed_base, recorded
+from retrain.teaching import changed_base, has_base, recorded
 from retrain.train.config import RunConfig
 from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.weights import folder_files
@@ -59,7 +59,7 @@ def begin(site: Site, run_id: UUID) -> None:
     plan = Plan.of(spec)
     files = folder_files(base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots))
     base = digest(files)
-    if champion.base_model == plan.recipe.base_model and champion.base_digest != base:
+    if has_base(site, champion, plan.recipe) and champion.base_digest != base:
         raise IntegrityFailureError(
             f"base model {plan.recipe.base_model} has digest {base}; version {champion.version} was registered with "
             f"{champion.base_digest}: restore the files",

@@ -356,6 +356,7 @@ class Teacher(Frozen):
     base_model: str
     base_digest: Sha256
     adapter: Place | None = None
+    revision: str | None = Field(default=None, exclude_if=lambda value: value is None)  # of a hub model
 
 
 class RunConfig(RunFiles):

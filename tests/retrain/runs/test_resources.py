@@ -8,7 +8,7 @@ import pytest
 from core.clock import ManualClock
 from monitor.site import Site
 from retrain.runs.consider import start_manual
-from retrain.runs.resources import Amount, compared, need
+from retrain.runs.resources import Amount, Weights, compared, lacking, need
 from retrain.train.config import Recipe
 from retrain.train.speed.memory import GIB
 from tests.databases import SQLITE_FIRST, SQLITE_ONLY
@@ -70,6 +70,35 @@ def test_a_longer_text_needs_more_and_a_base_of_another_form_at_least_its_weight
     other = base(tmp_path / "other", {}, {"a": [1 << 15, 1 << 15]})
     needed = need(Recipe(base_model="./x", task="sequence_classification"), other, on_card=False)
     assert needed.memory > (1 << 31)  # the file in 16 bit, as it is read
+
+
+def test_a_champion_that_is_larger_than_the_base_counts_for_it_is_asked_too(tmp_path: Path) -> None:
+    student = base(tmp_path / "student", LLAMA_8B, layers(1))
+    recipe = Recipe(base_model=str(student), task="causal_lm", max_length=64, batch_size=1, teacher="champion")
+    large = base(tmp_path / "large", LLAMA_8B, layers(32))
+    alone = need(recipe, student, on_card=False)
+    whole, packed = (
+        need(recipe, student, on_card=False, champion=Weights(large, packed=packed)) for packed in (False, True)
+    )
+    assert whole.memory > 30 * GIB > packed.memory > alone.memory
+    assert whole.disk == alone.disk
+    card = need(recipe, student, on_card=True, champion=Weights(large, packed=False))
+    assert card.card is not None
+    assert 14 * GIB < card.card < 16 * GIB
+    assert need(recipe, student, on_card=False, champion=Weights(student, packed=False)) == alone
+
+
+@SQLITE_FIRST
+def test_a_champion_that_does_not_fit_blocks_a_run_of_a_smaller_base(
+    site: Site, clock: ManualClock, tmp_path: Path
+) -> None:
+    folder = world.fake_base(tmp_path / "large")
+    world.declare(site, world.spec(folder))
+    small = world.spec(world.fake_base(tmp_path / "small"))
+    assert lacking(site, small) == ()
+    huge = base(tmp_path / "huge", LLAMA_8B, {"w": [1 << 20, 1 << 20]})
+    (huge / "model.safetensors").rename(folder / "model.safetensors")
+    assert "memory: a run needs at least" in lacking(site, small)[0]
 
 
 def test_each_amount_that_does_not_suffice_is_told_with_both_figures() -> None:

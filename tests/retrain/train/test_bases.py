@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from retrain.base_files import check_recipe, read_base
+from retrain.base_positions import check_length
 from retrain.errors import BaseModelError, RecipeError
 from retrain.train.config import Recipe
 from tests.retrain.train import random_bases, tiny
@@ -177,6 +178,33 @@ def test_a_base_that_a_recipe_cannot_train_is_refused_on_its_files(
         return
     with pytest.raises((BaseModelError, RecipeError), match=words):
         check_recipe(recipe(folder, **asked), folder)
+
+
+YARN = {"factor": 4.0, "original_max_position_embeddings": 64}
+LENGTHS: tuple[tuple[dict[str, Any], int | None], ...] = (
+    ({"model_type": "llama"}, 64),
+    ({"model_type": "qwen2", "rope_scaling": {"type": "yarn", **YARN}}, 256),
+    ({"model_type": "qwen2", "rope_parameters": {"rope_type": "yarn", **YARN}, "max_position_embeddings": 256}, 256),
+    ({"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2}}, 128),
+    ({"model_type": "llama", "rope_scaling": {"rope_type": "llama3", **YARN}, "max_position_embeddings": 256}, 256),
+    ({"model_type": "gemma3_text", "rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 8.0}}}, 512),
+    ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "max_position_embeddings": 32}}, 32),
+    ({"model_type": "falcon", "alibi": True}, None),
+    ({"model_type": "deberta-v2"}, None),
+    ({"model_type": "gptj", "n_positions": 48, "max_position_embeddings": None}, 48),
+    ({"model_type": "modernbert"}, 64),
+)
+
+
+@pytest.mark.parametrize(("config", "most"), LENGTHS)
+def test_a_text_is_no_longer_than_the_positions_that_a_base_has_or_was_trained_for(
+    config: dict[str, Any], most: int | None, tmp_path: Path
+) -> None:
+    given = {"max_position_embeddings": 64} | config
+    check_length(recipe(tmp_path, max_length=most or 10_000), given, {})
+    if most is not None:
+        with pytest.raises(RecipeError, match=f"max_length: is {most + 1}, and the base has positions for {most}"):
+            check_length(recipe(tmp_path, max_length=most + 1), given, {})
 
 
 @pytest.fixture(scope="module")
