@@ -83,8 +83,8 @@ class NewRows(SpecPart):
     )
     alpha: float = Field(
         0.001, gt=0, lt=1,
-        description="largest probability of so many rows of unknown classes at the rate that the champion's own time "
-        "had",
+        description="share of all `per` in which chance alone may start a run, however often is looked, if unknown "
+        "classes come at the rate that the champion's own time had",
         json_schema_extra={"unit": "0..1"},
     )  # fmt: skip
 

@@ -14,9 +14,10 @@ from monitor.spec.duration import duration
 from retrain import store
 from retrain.curate.select import Shape
 from retrain.curate.service import old_end
+from retrain.curate.split import MIN_CLASS_ROWS
 from retrain.envelope import Plan
 from retrain.triggers.base import NewClassesReading
-from retrain.triggers.new_classes import asked, expected_share
+from retrain.triggers.new_classes import asked, begins, expected_share
 
 # Counted once for what a champion was made for, and again each time twice as many outcomes are there.
 OLD_CLASSES: Final = CacheKind[tuple[UUID, int, int], dict[str, int]]("rows by class of a champion's own time", most=64)
@@ -44,10 +45,11 @@ def new_classes(site: Site, db: Session, current: CurrentSpec) -> NewClassesRead
     key = (current.model.id, boundary, extent.outcomes.bit_length())
     old = site.cache.get(OLD_CLASSES, key, lambda: _counts(_labels(site, current, shape, 0, boundary)))
     known = set(champion.answers) or set(old)
-    since = site.clock.now() - duration(wanted.new_classes.per)
+    since = begins(site.clock.now(), duration(wanted.new_classes.per))
     recent = _counts(_labels(site, current, shape, boundary, None).filter(pl.col("ts") >= since))
     unknown = {label: rows for label, rows in recent.items() if label not in known}
-    return NewClassesReading(sum(recent.values()), unknown, expected_share(old, known))
+    expected = expected_share(old, known, MIN_CLASS_ROWS)
+    return NewClassesReading(sum(recent.values()), unknown, expected, old_rows=sum(old.values()))
 
 
 def _labels(site: Site, current: CurrentSpec, shape: Shape, begin: int, end: int | None) -> pl.DataFrame:

@@ -62,12 +62,14 @@ class NewClassesReading:
     Attributes:
         unknown: rows of each class that the champion does not know.
         expected: the share of such rows to expect; None where nothing says, with the `reason`.
+        old_rows: rows of the champion's own time that it was estimated from.
     """
 
     rows: int
     unknown: Mapping[str, int]
     expected: float | None
     reason: str | None = None
+    old_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from retrain.triggers.base import (
     WholeReading,
     WindowReading,
 )
-from retrain.triggers.new_classes import chance, expected_share
 from retrain.triggers.schedule import next_tick
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -54,7 +53,7 @@ EVERYTHING = policy(
     NewClasses(new_classes=NewRows()),
     Cron(cron="0 3 * * 0"),
 )
-TEACH = NewClassesReading(400, {"pin": 30, "visa": 10}, 0.01)
+TEACH = NewClassesReading(400, {"pin": 30, "visa": 10}, 0.01, old_rows=999)
 
 FIRES = [
     ("drift", inputs(windows=(ALARM,)), True),
@@ -221,21 +220,6 @@ def test_new_classes_are_named_with_what_was_to_be_expected_and_become_the_focus
     assert words in finding.reason
     assert "4.0 were to be expected, p = " in finding.reason
     assert finding.recorded["focus"] == {"classes": ["pin", "visa"]}
-
-
-def test_so_many_rows_of_unknown_classes_have_the_probability_that_scipy_gives() -> None:
-    from scipy.stats import binomtest
-
-    for unknown, rows, expected in ((40, 400, 0.01), (1, 30, 0.02), (30, 30, 0.3), (7, 100, 0.05)):
-        known = binomtest(unknown, rows, expected, alternative="greater").pvalue
-        assert chance(unknown, rows, expected) == pytest.approx(known)
-    assert chance(0, 400, 0.01) == 1.0
-
-
-def test_what_is_to_be_expected_counts_unknown_classes_or_those_seen_once() -> None:
-    assert expected_share({"card": 90, "rate": 9, "pin": 1}, {"card", "rate", "pin"}) == 2 / 101
-    assert expected_share({"card": 90, "other": 10}, {"card"}) == 11 / 101
-    assert expected_share({}, {"card"}) is None
 
 
 def test_a_schedule_outside_the_allowed_hours_is_kept_until_they_begin() -> None:
