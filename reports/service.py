@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from core import queue
 from core.canonical import canonical, sha256
 from core.errors import AppError
 from core.jobs import ReportJob
+from core.queue import Job
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
@@ -22,6 +24,7 @@ from monitor.notify import deploys
 from monitor.site import Site
 from monitor.spec.event_times import FIRST_TIME, LAST_TIME
 from monitor.spec.parse import parse_spec
+from monitor.tables import Model
 from reports import store
 from reports.charts.svg import loss_svg, timeline_svg
 from reports.document import AuditReport
@@ -78,10 +81,7 @@ def request(
     )  # fmt: skip
     db.add(row)
     db.flush()
-    queue.enqueue(
-        db, ReportJob(report_id=row.id, model=model), now=site.clock.now(), dedupe_key=f"report:{row.id}",
-        lock_key=f"report:{row.id}",
-    )  # fmt: skip
+    _enqueue(db, row, model, site.clock.now())
     return row
 
 
@@ -105,6 +105,40 @@ def record_failure(site: Site, db: Session, report_id: UUID, reason: str) -> Non
     """Record on its row why a report is not built, unless it is ready."""
     if (row := db.get(Report, report_id, with_for_update=True)) is not None and row.state != "ready":
         row.state, row.error, row.finished_at = "failed", reason[:2000], site.clock.now()
+
+
+def close_abandoned(site: Site, now: datetime) -> None:
+    """Fail each report whose job failed for good, with that job's words; one that has no job at all gets another.
+
+    A job fails without its report when it killed its worker too often. Such a report would be built for ever.
+    """
+    with site.database.read() as db:
+        waiting = db.scalars(select(Report.id).where(Report.state == "queued")).all()
+        idle = [one for one in waiting if not _worked_at(db, one)]
+    for report_id in idle:
+        with site.database.write() as db:
+            row = store.report(db, report_id, lock=True)
+            if row.state != "queued" or _worked_at(db, report_id):
+                continue
+            last = db.scalars(_jobs(report_id).order_by(Job.finished_at.desc()).limit(1)).first()
+            if last is not None and last.state == "failed":
+                words = f"{last.error}; look at the worker's log and the machine's memory, and ask for a new one"
+                record_failure(site, db, report_id, words)
+            else:
+                _enqueue(db, row, db.get_one(Model, row.model_id).name, now)
+
+
+def _worked_at(db: Session, report_id: UUID) -> bool:
+    return db.scalars(_jobs(report_id).where(Job.state.in_(("queued", "running"))).limit(1)).first() is not None
+
+
+def _jobs(report_id: UUID) -> Select[Job]:
+    return select(Job).where(Job.name == ReportJob.name, Job.payload["report_id"].as_string() == str(report_id))
+
+
+def _enqueue(db: Session, row: Report, model: str, now: datetime) -> None:
+    key = f"report:{row.id}"
+    queue.enqueue(db, ReportJob(report_id=row.id, model=model), now=now, dedupe_key=key, lock_key=key)
 
 
 def _build(site: Site, report_id: UUID) -> Report:

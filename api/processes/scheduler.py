@@ -26,6 +26,7 @@ from monitor.notify import outbox
 from monitor.site import Site
 from monitor.spec.triggers import Cron
 from monitor.upkeep import maintain
+from reports import service as reports
 from retrain import store as retraining
 from retrain.runs.abandoned import close_abandoned
 from retrain.triggers.schedule import declared_since, next_tick
@@ -100,11 +101,12 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
 
 
 def _close_abandoned(site: Site, now: datetime) -> None:
-    """End runs that no job works at; a fault in one must not stop the work of the next tick."""
+    """End runs and reports that no job works at; a fault in one must not stop the work of the next tick."""
     try:
         close_abandoned(site, now)
+        reports.close_abandoned(site, now)
     except Exception:
-        log.exception("runs that nobody works at could not be closed")
+        log.exception("runs or reports that nobody works at could not be closed")
 
 
 def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> dict[str, str]:
