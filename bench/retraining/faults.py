@@ -1,9 +1,10 @@
 """kill -9 of trainer, evaluation, worker and scheduler at random moments: does every run end once, and truthfully?
 
 Each run has a home folder of its own with two workers, each with its scheduler. Kills are spread over all that happens
-to a run, from the queue to the removal of its files: each waits until the run stands at one of the phases, hit least
-so far, and then for a random time. Then the run is left alone until it ends. A home folder whose processes were all
-killed at one moment is kept, and later ones begin as a copy of it: a kill at the end costs no other training.
+to a run, from the queue to the removal of its files: each waits until a worker has the run at one of the phases, and
+then for a random time. No phase gets more than its even share of them. Then the run is left alone until it ends. A home
+folder whose processes were all killed at one moment is kept, and later ones begin as a copy of it, in which the job
+counts as lost this once: a kill at the end costs no other training, and no job is given up for kills of other runs.
 
 BENCH_FAULTS_KILLS says how many kills, BENCH_FAULTS_MINUTES after which time no other run is begun,
 BENCH_FAULTS_DATABASE `sqlite` or `postgresql`, BENCH_FAULTS_LOG a file that gets a line per run as soon as it has
@@ -36,7 +37,11 @@ DATABASE: Final = os.environ.get("BENCH_FAULTS_DATABASE", "sqlite")
 LOG: Final = os.environ.get("BENCH_FAULTS_LOG")
 EACH: Final = (2, 3, 4, 6)  # kills of one run; of its workers, five are more than a job survives
 # A home folder is kept as it was when all its processes were killed at one of these.
-KEPT: Final = ("training steps", "trained, not registered", "before the evaluation", "evaluated, not judged")
+KEPT: Final = (
+    "training steps", "trained, not registered", "before the evaluation", "evaluated, not judged",
+    "judged, not promoted",
+)  # fmt: skip
+SHARE: Final = -(-KILLS // len(PHASES))  # kills of one phase
 PATIENCE_S: Final = 240.0
 
 
@@ -169,12 +174,10 @@ def half_written(site: Any, run_id: UUID) -> str | None:
 
 def one(start: Start, run_id: UUID, kills: int, found: Found, draw: random.Random, copied: Copied) -> None:
     """Kill so often while a run is worked at, wait for its end, and note what is wrong."""
-    from core import settings
     from monitor.site import open_site
     from retrain import store
 
-    given = {} if start.url is None else {"db": settings.DbSettings.model_validate({"url": start.url})}
-    site = open_site(settings.load({}, home=start.home, **given))
+    site = open_site(_settings(start))
     begun = time.monotonic()
     with Watched(site, run_id, start.url, draw, workers=draw.choice((1, 2))) as watched:
         for wanted in _least_hit(found, watched.phase(), kills, draw):
@@ -183,7 +186,7 @@ def one(start: Start, run_id: UUID, kills: int, found: Found, draw: random.Rando
                 break
             if keeps and watched.kills[-1] == ("all", wanted):
                 site.database.dispose()
-                found.kept[wanted] = copied(start)
+                found.kept[wanted] = _lost_once(copied(start))
             time.sleep(draw.uniform(0, 1.0))
             watched.keep()
         until = time.monotonic() + PATIENCE_S
@@ -212,12 +215,33 @@ def one(start: Start, run_id: UUID, kills: int, found: Found, draw: random.Rando
 
 
 def _least_hit(found: Found, phase: str, kills: int, draw: random.Random) -> list[str]:
-    """Phases for the kills of one run, in order, from where it stands: those hit least so far."""
+    """Phases for the kills of one run, in order, from where it stands: those hit least so far, below their share."""
     names = list(PHASES)
     names = names[names.index(phase) if phase in names else 0 :]
     missing = [name for name in KEPT if name in names and name not in found.kept]
     order = sorted(names, key=lambda name: (found.phases[name], draw.random()))
-    return sorted((missing + [name for name in order if name not in missing])[:kills], key=names.index)
+    wanted = missing + [name for name in order if name not in missing and found.phases[name] < SHARE]
+    return sorted(wanted[:kills], key=names.index)
+
+
+def _lost_once(start: Start) -> Start:
+    """A kept home folder in which the kill that it was kept at is the first that its run has met."""
+    from sqlalchemy import create_engine, update
+
+    from core.queue import Job
+
+    engine = create_engine(_settings(start).database_url)
+    with engine.begin() as db:
+        db.execute(update(Job).where(Job.name == "retrain.run").values(lost=0, attempts=1))
+    engine.dispose()
+    return start
+
+
+def _settings(start: Start) -> Any:
+    from core import settings
+
+    given = {} if start.url is None else {"db": settings.DbSettings.model_validate({"url": start.url})}
+    return settings.load({}, home=start.home, **given)
 
 
 def _begins(found: Found, draw: random.Random) -> Start:

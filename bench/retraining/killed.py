@@ -132,12 +132,12 @@ class Watched:
         return "training steps" if (last_line(work.progress) or {}).get("phase") == "train" else "trainer starts"
 
     def kill(self, wanted: str, patience_s: float, kind: str | None = None) -> bool:
-        """Wait until the run stands where it is to be hit, or until patience ends, and kill somebody. False: ended.
+        """Wait until a worker has the run where it is to be hit, or until patience ends, and kill somebody.
 
-        Of `kind`, if one is given. Who was killed is not started again; see `keep`.
+        Of `kind`, if one is given. Who was killed is not started again; see `keep`. False: the run has ended.
         """
         until = time.monotonic() + patience_s
-        while (found := self.phase()) != wanted and time.monotonic() < until:
+        while ((found := self.phase()) != wanted or not self._worked_at(found)) and time.monotonic() < until:
             if found == "ended" or self._passed(found, wanted):
                 break
             time.sleep(0.002)
@@ -167,10 +167,14 @@ class Watched:
         kind = kind or self.draw.choices(VICTIMS, (6 if children else 0, 4, 1, 2))[0]
         if kind == "child":
             return kind, [self.draw.choice(children)[0]]
+        if kind == "all":
+            return kind, [*workers, *(pid for pid, _ in children)]
         holder = self._holder("scheduler" if kind == "scheduler" else f"run:{self.run_id}")
-        if kind == "all" or holder not in workers:
-            return "all", [*workers, *(pid for pid, _ in children)]
-        return kind, [holder]
+        return kind, [holder if holder in workers else self.draw.choice(workers)]
+
+    def _worked_at(self, phase: str) -> bool:
+        """Whether a live worker holds the run; a queued one waits for its first."""
+        return phase == "queued" or self._holder(f"run:{self.run_id}") in [w.pid for w in self.workers]
 
     def _holder(self, lease: str) -> int:
         from core.queue import Lease
