@@ -108,8 +108,8 @@ class _Check:
             if table == "model":
                 return None
             if "model_id" in values:
-                owner: str | None = values["model_id"]
-                return owner
+                owner = values["model_id"]
+                return owner if isinstance(owner, str) else None
             found = None
             for column in table_of(bound_tables()[table]).columns:
                 for key in column.foreign_keys:

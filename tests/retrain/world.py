@@ -264,4 +264,4 @@ def jobs(site: Site, name: str) -> list[Job]:
 
 def kinds(site: Site) -> list[str]:
     with site.database.read() as db:
-        return [row.kind for row in ledger_rows(db, limit=1000)]
+        return [row.kind for row in ledger_rows(db, limit=1000) if row.subject != "rows"]

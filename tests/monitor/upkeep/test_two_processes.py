@@ -109,6 +109,7 @@ ONE_BY_ONE = {
     "monitor/confirm/drafts.py: stored": "ArtifactDraft",
     "monitor/upkeep/erase_derived.py: draft": "ArtifactDraft",
     "monitor/upkeep/erase_quotes.py: measured": "Measurement",
+    "monitor/upkeep/erase_quotes.py: verdict": "LaterVerdict",
     "monitor/windows/record.py: known.pop(key)": "Measurement",
     "retrain/erasure/traces.py: row": "Explanation",
     "retrain/runs/elsewhere.py: worked": "Lease",

@@ -1,0 +1,1 @@
+"""Cases of the benches about proof: the ledger, what it binds, and attacks on both."""

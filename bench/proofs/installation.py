@@ -1,0 +1,104 @@
+"""One installation with a story in every table that people are shown, its checkpoints, and a bundle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import settings
+from core.clock import ManualClock
+from governance.access.api_keys import create_key, revoke_key
+from governance.access.rights import all_differences
+from governance.access.roles import Role
+from governance.binding.check import check_rows
+from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.selfcheck import verify_ledger
+from governance.tables import Erasure
+from governance.verify.findings import Finding
+from monitor.notify.tables import Deploy, Maintenance
+from monitor.site import Site, open_site
+from monitor.tables import Alert, AlertWindow, IncidentNote, LaterVerdict, Mute, QuarantineDecision, Window
+from reports import service
+from tests.reports.story import Story, tell
+from tests.reports.story_teller import END, START
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Installation:
+    """`home` holds everything but the one anchor that is kept elsewhere, `outside`."""
+
+    site: Site
+    story: Story
+    home: Path
+    outside: Path
+    bundle: bytes
+
+    def findings(self, db: Session) -> list[Finding]:
+        """What `assay verify` finds in what a transaction sees: of the ledger, of rights, and of rows."""
+        found = list(verify_ledger(db, anchor=self.outside, vkeys=[self.site.keys.vkey]).findings)
+        for prefix, words in all_differences(db).items():
+            found.append(Finding("key.rights", f"key {prefix}", "as in the ledger", words))
+        return found + list(check_rows(db).findings)
+
+
+def migrate(url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
+
+
+def build(folder: Path) -> Installation:
+    """Tell the story into a fresh home, report it, and sign what was written."""
+    home, outside = folder / "home", folder / "outside"
+    loaded = settings.load({"ASSAY_LEDGER__ANCHOR": str(outside)}, home=home)
+    migrate(loaded.database_url)
+    site = open_site(loaded, ManualClock(END))
+    with site.database.write() as db:
+        story = tell(site, db)
+    with site.database.write() as db:
+        _rest(db, story)
+    with site.database.write() as db:
+        for name, role in (("ann", Role.ADMIN), ("bea", Role.VIEWER), ("cyd", Role.VIEWER)):
+            key, _ = create_key(db, name=name, role=role, actor="assay", owner=name.title(), now=END)
+        revoke_key(db, prefix=key.prefix, actor="assay", now=END)
+    sign(site)
+    with site.database.write() as db:
+        row = service.request(site, db, "support-intents", "audit", START, END, [], "ann")
+    files = service.build(site, row.id).files or {}
+    sign(site)
+    return Installation(site, story, home, outside, site.artifacts.get(files["zip"]))
+
+
+def sign(site: Site) -> None:
+    with site.database.write() as db:
+        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+
+
+def _rest(db: Session, story: Story) -> None:
+    """What the story leaves out: notes, mutes, deploys, quarantine, a later verdict, an erasure."""
+    model, window = story.model_id, db.scalars(select(Window).order_by(Window.to_ts)).all()[3]
+    db.add(LaterVerdict(
+        window_id=window.id, spec_revision=2, verdict="alarm", sentence="drift", drift="drift", p=0.001, alpha=0.01,
+        readings=[{"metric": "accuracy", "value": 0.5}], judged_seq=window.to_seq, next_outcome=4, judged_at=END,
+    ))  # fmt: skip
+    db.add(Mute(model_id=model, reason="known", until=END, created_at=START, created_by="ann"))
+    db.add(Maintenance(model_id=model, from_ts=START, to_ts=END, reason="move", created_at=START, created_by="ann"))
+    db.add(Deploy(model_id=model, version="v2", at=START, note="by hand", created_at=START, created_by="ann"))
+    db.add(QuarantineDecision(model_id=model, row="r1", state="discarded", by="ann", at=START))
+    db.add(Erasure(
+        subject="d" * 64, models=["support-intents"], state="done", steps=[], found=None, requested_entry=1,
+        requested_by="ann", requested_at=START, completed_at=END,
+    ))  # fmt: skip
+    alert = db.get_one(Alert, story.alert_id)
+    db.add(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))
+    known = db.scalars(select(IncidentNote).where(IncidentNote.incident_id == alert.incident_id)).all()
+    db.add(IncidentNote(
+        incident_id=alert.incident_id, number=len(known) + 1, at=END, actor="ann", kind="comment", text="seen",
+        alert_id=alert.id,
+    ))  # fmt: skip
