@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, CheckConstraint, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Bound, Keyed
 
+CHANGE_STATES = ("waiting", "applied", "rejected", "outdated")
 ERASURE_STATES = ("queued", "running", "done", "failed")
 
 
@@ -155,3 +156,26 @@ class Erasure(Keyed, Bound, Base):
     requested_by: Mapped[str] = mapped_column(String(100))
     requested_at: Mapped[datetime]
     completed_at: Mapped[datetime | None]
+
+
+class ChangeRequest(Keyed, Bound, Base):
+    """A spec that loosens something and waits for people; what they agree to is its digest, which the ledger holds."""
+
+    __tablename__ = "change_request"
+    __table_args__ = (
+        CheckConstraint(f"state in {CHANGE_STATES}", name="state"),
+        Index("ix_change_request_model_asked", "model", "asked_at"),
+    )
+
+    model: Mapped[str] = mapped_column(String(63))
+    digest: Mapped[str] = mapped_column(String(80))  # of the document
+    base: Mapped[str] = mapped_column(String(80))  # digest of the spec that it was compared with
+    document: Mapped[dict[str, Any]]
+    loosened: Mapped[list[Any]]  # monitor.spec.loosening.Loosening as JSON
+    needed: Mapped[int]  # people that must agree
+    asked_by: Mapped[str] = mapped_column(String(100))
+    asked_entry: Mapped[int] = mapped_column(BigInteger)
+    asked_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(16), default="waiting")
+    decided_at: Mapped[datetime | None]

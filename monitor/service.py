@@ -10,12 +10,15 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.cache import CacheKind
+from core.errors import ConflictError
 from governance.ledger.append import append_entry
+from governance.policy.tiers import asked
 from monitor import store
 from monitor.events.columns import DELTA_TYPES
 from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.forecast import Forecast, forecasts
+from monitor.spec.loosening import Loosening, loosenings
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 from monitor.spec.times import DAY
@@ -37,16 +40,40 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Loosened:
+    """What a new spec loosens; `needed`: people that must agree to it before it is in force."""
+
+    found: tuple[Loosening, ...]
+    needed: int
+
+
+class LoosenedError(ConflictError):
+    code = "needs_approval"
+
+    def __init__(self, model: str, loosened: Loosened) -> None:
+        fields = ", ".join(one.field for one in loosened.found)
+        super().__init__(
+            f"the new spec of {model} loosens {fields}, to which {loosened.needed} other people must agree",
+            model=model, loosened=[one.record() for one in loosened.found],
+        )  # fmt: skip
+        self.loosened = loosened
+
+
+@dataclass(frozen=True, slots=True)
 class CurrentSpec:
     model: Model
     revision: int
     spec: ModelSpec
 
 
-def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied:
+def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str, *, agreed: bool = False) -> Applied:
     """Declare a model or change its spec; every change is a new revision and a ledger entry with both digests.
 
+    Args:
+        agreed: people have agreed to what it loosens, or only its effect is looked at.
+
     Raises:
+        LoosenedError: the change loosens something to which people must agree first.
         SpecError: a metric does not exist or does not fit the spec, or a stored column would change its type.
     """
     from monitor.metric_names import check_metrics  # loads the catalogues, and numpy with them
@@ -57,6 +84,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
     model = db.scalars(select(Model).where(Model.name == spec.model).with_for_update()).first()
     before: str | None = None
     outcome: Literal["created", "changed"] = "created"
+    found: list[str] = []
     if model is None:
         model = Model(name=spec.model, revision=1, created_at=now)
         db.add(model)
@@ -66,6 +94,10 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
         if current.digest == spec.digest:
             return Applied(model.id, model.revision, "unchanged")
         _check_stored(site, db, model, spec)
+        loosened = loosened_by(site, db, model, spec)
+        if loosened.needed and not agreed:
+            raise LoosenedError(spec.model, loosened)
+        found = [one.field for one in loosened.found]
         before, outcome = current.digest, "changed"
         model.revision += 1
     _check_part(db, spec)
@@ -77,7 +109,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
     )  # fmt: skip
     append_entry(
         db, kind="model.spec", actor=author, subject=f"model:{spec.model}", at=now,
-        body={"revision": model.revision, "digest": spec.digest, "previous": before},
+        body={"revision": model.revision, "digest": spec.digest, "previous": before, "loosened": found},
     )  # fmt: skip
     if outcome == "created":
         open_reference(site, db, model.id, reason="model declared")
@@ -85,6 +117,14 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
         _renew_reference(site, db, model, spec)
         queue.hurry(db, f"monitor:{spec.model}", now)  # what was put off may fit into its limits now
     return Applied(model.id, model.revision, outcome, _windows_to_judge_again(site, db, model, spec))
+
+
+def loosened_by(site: Site, db: Session, model: Model, spec: ModelSpec) -> Loosened:
+    """What a spec loosens of the one in force, and how many people must agree by the tier in force."""
+    present = spec_of(site, db, model.id, model.revision)
+    found = loosenings(present, spec)
+    tier = asked(present.risk, present.retrain.approval if present.retrain is not None else "none")
+    return Loosened(found, tier.loosening if found else 0)
 
 
 def _windows_to_judge_again(site: Site, db: Session, model: Model, spec: ModelSpec) -> int:
@@ -116,7 +156,7 @@ def preview_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Previ
     rate = _rows_per_day(site, spec.model)
     nested = db.begin_nested()
     try:
-        applied = apply_spec(site, db, spec, author)
+        applied = apply_spec(site, db, spec, author, agreed=True)
     finally:
         nested.rollback()
     return Previewed(applied.revision, applied.outcome, applied.judged_again, forecasts(spec, rows_per_day=rate))

@@ -56,7 +56,11 @@ def apply(
     if as_json:
         emit_json(answer)
     elif dry_run:
-        console.print(f"{parsed.model}: would be {answer['outcome']}; nothing was stored")
+        would = "would wait for approval" if answer["outcome"] == "waits" else f"would be {answer['outcome']}"
+        console.print(f"{parsed.model}: {would}; nothing was stored")
+        _tell_loosened(answer)
+    elif answer["outcome"] == "waits":
+        _tell_waits(parsed.model, answer)
     else:
         console.print(f"{parsed.model}: {answer['outcome']}, revision {answer['revision']}")
         if again := answer.get("judged_again"):
@@ -66,6 +70,21 @@ def apply(
                 "given stay as they are; the new ones stand beside them and raise no alarm.", soft_wrap=True,
             )  # fmt: skip
         _print_reference(parsed.model)
+
+
+def _tell_waits(model: str, answer: Mapping[str, Any]) -> None:
+    _tell_loosened(answer)
+    people = "1 other person" if answer["needed"] == 1 else f"{answer['needed']} other people"
+    console.print(
+        f"{model}: waits until {people} agreed; revision {answer['revision']} stays in force. An approver agrees with: "
+        f"assay changes approve {model} {answer['change']} --reason WHY", markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _tell_loosened(answer: Mapping[str, Any]) -> None:
+    for one in answer.get("loosened", ()):
+        line = f"  Loosens {one['field']}: {one['before']} to {one['after']} ({one['why']})"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def evaluate(

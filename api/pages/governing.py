@@ -1,8 +1,10 @@
 """What people decide about a model beside its spec, on its page: the stop switch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
@@ -13,9 +15,13 @@ from api.http.deps import Db, SiteDep
 from api.pages.actions import reason_of
 from api.pages.render import Form, PageRoute
 from governance.access.roles import Caller, Permission
+from governance.policy import changes
 from governance.policy.stops import DRILLED, Stop, history, stop_of
 from governance.policy.tiers import Tier
+from governance.tables import ChangeRequest
+from monitor import store
 from monitor.site import Site
+from retrain.runs.changes import agree, reject
 from retrain.runs.stopped import drill_model, lift_model, stop_model, tier_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -30,12 +36,15 @@ class Governing:
     stop: Stop | None
     tier: Tier
     drill: dict[str, Any] | None  # the entry of the last one
+    waiting: Sequence[ChangeRequest]  # changes of the spec that people must agree to
 
 
 def governing_of(site: Site, db: Session, model: str) -> Governing:
     drills = [e for e in history(db, model) if e["kind"] == DRILLED]
     last = drills[-1] | {"at": datetime.fromisoformat(drills[-1]["at"])} if drills else None
-    return Governing(stop_of(db, model), tier_of(site, db, model), last)
+    now, base = site.clock.now(), store.spec_revision(db, (row := store.model(db, model)).id, row.revision).digest
+    waiting = [one for one in changes.waiting(db, model) if one.base == base and now < one.expires_at]
+    return Governing(stop_of(db, model), tier_of(site, db, model), last, waiting)
 
 
 @router.post("/models/{name}/stop")
@@ -53,4 +62,16 @@ def lift(caller: Approver, name: str, site: SiteDep, db: Db, form: Form) -> Redi
 @router.post("/models/{name}/stop/drill")
 def drill(caller: Stopper, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     drill_model(site, db, name, caller, reason_of(form))
+    return RedirectResponse(f"/models/{name}#governance", 303)
+
+
+@router.post("/models/{name}/changes/{change_id}/approve")
+def approve_change(caller: Approver, name: str, change_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    agree(site, db, name, change_id, caller, reason_of(form))
+    return RedirectResponse(f"/models/{name}#governance", 303)
+
+
+@router.post("/models/{name}/changes/{change_id}/reject")
+def reject_change(caller: Approver, name: str, change_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    reject(site, db, name, change_id, caller, reason_of(form))
     return RedirectResponse(f"/models/{name}#governance", 303)

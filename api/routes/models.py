@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
@@ -38,10 +39,24 @@ class ForecastOut(Out):
     sentence: str
 
 
+class LooseningOut(Out):
+    """One key that holds less than before."""
+
+    field: str
+    before: Any
+    after: Any
+    why: str
+
+
 class AppliedOut(Out):
+    """What became of a spec. `waits`: it loosens something, and other people must agree before it is in force."""
+
     model: str
-    revision: int
-    outcome: Literal["created", "changed", "unchanged"]
+    revision: int = Field(description="in force now")
+    outcome: Literal["created", "changed", "unchanged", "waits"]
+    change: UUID | None = Field(None, description="the change that waits; decided under .../changes")
+    needed: int = Field(0, description="people other than the one who applied the spec that must agree")
+    loosened: tuple[LooseningOut, ...] = ()
     digest: str
     judged_again: int = 0  # closed windows that will be judged again under this revision, without an alarm
     forecast: tuple[ForecastOut, ...] = ()  # of a dry run: one at a known rate, or several
@@ -89,7 +104,11 @@ def _spec(model: str, body: SpecBody, request: Request) -> ModelSpec:
     return spec
 
 
-@router.put("/{model}", responses={201: {"model": AppliedOut}}, openapi_extra=taken("application/json", *YAML))
+@router.put(
+    "/{model}",
+    responses={201: {"model": AppliedOut}, 202: {"model": AppliedOut}},
+    openapi_extra=taken("application/json", *YAML),
+)
 def apply(
     caller: Annotated[Caller, requires(Permission.MODEL_WRITE)],
     model: str,
@@ -99,14 +118,17 @@ def apply(
     response: Response,
     dry_run: Annotated[bool, Query(description="store nothing; say what would happen")] = False,
 ) -> AppliedOut:
-    """Declare a model or change its spec (JSON or YAML): 201 new, 200 changed or unchanged.
+    """Declare a model or change its spec (JSON or YAML): 201 new, 200 changed or unchanged, 202 where it must wait.
+
+    A spec that loosens a limit, a gate or a watch waits where the risk tier of the model asks for other people's
+    approval; one that only tightens is in force at once.
 
     The answer of a dry run, for which nothing is stored, has a forecast: when the first verdict comes, and at which
     rate.
     """
     from monitor import service
-    from retrain.registry.versions import check_applicable, ensure_base_version
-    from retrain.runs.approve import rules_changed
+    from retrain.registry.versions import check_applicable
+    from retrain.runs.changes import Waits, apply_or_ask
 
     if spec.part_of is not None:
         require_model(caller, spec.part_of.model, f"model {spec.part_of.model!r}")
@@ -114,14 +136,23 @@ def apply(
         previewed = service.preview_spec(site, db, spec, caller.name)
         if spec.retrain is not None:
             check_applicable(site, db, model, spec)
+        loosened = service.Loosened((), 0)
+        if previewed.outcome == "changed":
+            loosened = service.loosened_by(site, db, store.model(db, model), spec)
         return AppliedOut(
-            model=model, revision=previewed.revision, outcome=previewed.outcome, digest=spec.digest,
+            model=model, revision=previewed.revision, outcome="waits" if loosened.needed else previewed.outcome,
+            digest=spec.digest, needed=loosened.needed,
+            loosened=tuple(LooseningOut.model_validate(one.record()) for one in loosened.found),
             judged_again=previewed.judged_again, forecast=tuple(ForecastOut.of(one) for one in previewed.forecast),
         )  # fmt: skip
-    applied = service.apply_spec(site, db, spec, caller.name)
-    if spec.retrain is not None:
-        ensure_base_version(site, db, store.model(db, model), spec, caller.name)
-        rules_changed(site, db, store.model(db, model), caller.name)
+    applied = apply_or_ask(site, db, spec, caller)
+    if isinstance(applied, Waits):
+        response.status_code = 202
+        row = applied.request
+        return AppliedOut(
+            model=model, revision=applied.revision, outcome="waits", digest=spec.digest, change=row.id,
+            needed=row.needed, loosened=tuple(LooseningOut.model_validate(one) for one in row.loosened),
+        )  # fmt: skip
     response.status_code = 201 if applied.outcome == "created" else 200
     return AppliedOut(
         model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest,

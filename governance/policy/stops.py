@@ -4,7 +4,6 @@ No table repeats it, so that nobody who can write to the database lifts a stop. 
 retiring a version and rejecting a run stay possible: they are what a stop is for.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,6 +14,7 @@ from core.errors import ConflictError, InvalidError
 from governance.access.signers import Signer, signer, signer_line
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_entries
+from governance.policy.approvals import people
 
 SET: Final = "stop.set"
 AGREED: Final = "stop.lift_agreed"  # one of several people who must agree
@@ -131,17 +131,6 @@ def lift_stop(db: Session, model: str, who: Signer, reason: str, now: datetime, 
     }  # fmt: skip
     append_entry(db, kind=LIFTED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
     return None
-
-
-def people(signers: Sequence[Signer]) -> int:
-    """How many people these are; two with a mark in common are one, and one whose key was revoked does not count."""
-    groups: list[frozenset[str]] = []
-    for one in signers:
-        if one.revoked or not one.owners:
-            continue
-        same = [g for g in groups if g & one.marks]
-        groups = [g for g in groups if g not in same] + [one.marks.union(*same)]
-    return len(groups)
 
 
 def record_drill(db: Session, model: str, who: Signer, reason: str, now: datetime, found: dict[str, Any]) -> int:

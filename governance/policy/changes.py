@@ -1,0 +1,208 @@
+"""Changes that wait until people agree to them. Who agreed is read from the ledger, never from a table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.canonical import digest
+from core.errors import ConflictError, IntegrityFailureError, InvalidError, NotFoundError
+from governance.access.roles import Permission
+from governance.access.signers import Signer, signer, signer_line
+from governance.ledger.append import append_entry
+from governance.ledger.read import ledger_entries
+from governance.policy.approvals import LASTS, expired, lost_right, people
+from governance.tables import ChangeRequest
+
+ASKED: Final = "change.asked"
+APPROVED: Final = "change.approved"
+REJECTED: Final = "change.rejected"
+
+
+class ChangeNotFoundError(NotFoundError):
+    code = "change_not_found"
+
+
+class ChangeStateError(ConflictError):
+    code = "change_state"
+
+
+class ChangeRefusedError(ConflictError):
+    code = "approval_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Who asked for a change, and who agreed; those who count no more are left out."""
+
+    asked_by: Signer
+    by: tuple[Signer, ...]
+    void: tuple[str, ...]
+
+    @property
+    def given(self) -> int:
+        return people(self.by)
+
+
+def ask(
+    db: Session, model: str, document: Mapping[str, Any], base: str, loosened: Sequence[Mapping[str, Any]], who: Signer,
+    *, needed: int, now: datetime,
+) -> ChangeRequest:  # fmt: skip
+    """Keep a change until people agree to it; the same change is asked for once."""
+    content = digest(document)
+    for other in waiting(db, model):
+        if (other.digest, other.base) == (content, base) and now < other.expires_at:
+            return other
+        other.state, other.decided_at = "outdated", now
+    ident = uuid4()
+    body = {
+        "by": signer_line(who), "digest": content, "base": base, "needed": needed, "expires_at": now + LASTS,
+        "loosened": [{"field": one["field"], "why": one["why"]} for one in loosened], "model": model,
+    }  # fmt: skip
+    entry = append_entry(db, kind=ASKED, actor=who.actor, subject=f"change:{ident}", body=body, at=now)
+    row = ChangeRequest(
+        id=ident, model=model, digest=content, base=base, document=dict(document), loosened=list(loosened),
+        needed=needed, asked_by=who.actor, asked_entry=entry, asked_at=now, expires_at=now + LASTS, state="waiting",
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
+    return row
+
+
+def change(db: Session, model: str, change_id: UUID, *, lock: bool = False) -> ChangeRequest:
+    """Raises ChangeNotFoundError."""
+    row = db.get(ChangeRequest, change_id, with_for_update=lock or None, populate_existing=lock)
+    if row is None or row.model != model:
+        raise ChangeNotFoundError(f"model {model} has no change {change_id}; `assay changes list {model}` shows them")
+    return row
+
+
+def changes(db: Session, model: str) -> Sequence[ChangeRequest]:
+    """Newest first."""
+    query = select(ChangeRequest).where(ChangeRequest.model == model).order_by(ChangeRequest.asked_at.desc())
+    return db.scalars(query).all()
+
+
+def waiting(db: Session, model: str) -> Sequence[ChangeRequest]:
+    return [row for row in changes(db, model) if row.state == "waiting"]
+
+
+def agreement(db: Session, row: ChangeRequest, now: datetime) -> Agreement:
+    """Who agreed to what this row holds, as the ledger says.
+
+    Raises:
+        IntegrityFailureError: the row holds another change than the one that was asked for.
+    """
+    entries = ledger_entries(db, (ASKED, APPROVED), f"change:{row.id}")
+    asked = next((e["body"] for e in entries if e["kind"] == ASKED), None)
+    if asked is None or not digest(row.document) == row.digest == asked["digest"] or asked["base"] != row.base:
+        raise IntegrityFailureError(
+            f"change {row.id} of {row.model} is not the one that was asked for: its row was changed outside Assay; "
+            "apply the spec again",
+            change=str(row.id),
+        )
+    by, void = [], []
+    for entry in entries:
+        if entry["kind"] != APPROVED or entry["body"]["digest"] != row.digest:
+            continue
+        who = _who(db, entry["body"]["by"])
+        if reason := _why_not(db, who, datetime.fromisoformat(entry["at"]), now):
+            void.append(f"{who.named}: {reason}")
+        else:
+            by.append(who)
+    return Agreement(_who(db, asked["by"]), tuple(by), tuple(void))
+
+
+def approve(db: Session, row: ChangeRequest, who: Signer, reason: str, now: datetime, *, base: str) -> bool:
+    """Record that somebody agrees; True once enough people do, and then the caller applies the change.
+
+    Args:
+        base: digest of the spec in force.
+
+    Raises:
+        InvalidError: the reason is empty.
+        ChangeStateError: it does not wait any more, has expired, or the spec in force is another one.
+        ChangeRefusedError: this person asked for it or agreed already, or is not known by name.
+    """
+    _check_waits(row, now)
+    if row.base != base:
+        raise ChangeStateError(
+            f"the spec of {row.model} has changed since change {row.id} was asked for; apply the spec again",
+            change=str(row.id), state="outdated",
+        )  # fmt: skip
+    found = agreement(db, row, now)
+    _check_person(row, found, who)
+    given = people((*found.by, who))
+    body = {
+        "by": signer_line(who), "reason": _reason(reason), "digest": row.digest, "base": row.base,
+        "given": given, "needed": row.needed, "model": row.model,
+    }  # fmt: skip
+    append_entry(db, kind=APPROVED, actor=who.actor, subject=f"change:{row.id}", body=body, at=now)
+    if given < row.needed:
+        return False
+    row.state, row.decided_at = "applied", now
+    return True
+
+
+def reject(db: Session, row: ChangeRequest, who: Signer, reason: str, now: datetime) -> None:
+    """Raises ChangeStateError, InvalidError."""
+    _check_waits(row, now)
+    body = {"by": signer_line(who), "reason": _reason(reason), "digest": row.digest, "model": row.model}
+    append_entry(db, kind=REJECTED, actor=who.actor, subject=f"change:{row.id}", body=body, at=now)
+    row.state, row.decided_at = "rejected", now
+
+
+def _check_waits(row: ChangeRequest, now: datetime) -> None:
+    if row.state != "waiting":
+        raise ChangeStateError(
+            f"change {row.id} is {row.state}; only one that waits can be decided", change=str(row.id), state=row.state
+        )
+    if now >= row.expires_at:
+        raise ChangeStateError(
+            f"change {row.id} expired on {row.expires_at:%Y-%m-%d %H:%M} UTC; apply the spec again",
+            change=str(row.id), state="expired",
+        )  # fmt: skip
+
+
+def _check_person(row: ChangeRequest, found: Agreement, who: Signer) -> None:
+    if not who.owners:
+        raise ChangeRefusedError(
+            f"{who.named} has no declared owner, and approvals count people; an admin declares who holds it: "
+            f"assay keys own {who.key} --owner NAME",
+            actor=who.actor,
+        )
+    if not found.asked_by.owners:
+        raise ChangeRefusedError(
+            f"change {row.id} was asked for with {found.asked_by.named}, which has no declared owner, so anybody might "
+            f"be that person; an admin declares who holds it: assay keys own {found.asked_by.key} --owner NAME",
+            actor=who.actor,
+        )
+    if who.marks & found.asked_by.marks:
+        raise ChangeRefusedError(
+            f"{who.named} asked for change {row.id} and may not approve it; ask somebody else", actor=who.actor
+        )
+    if same := next((s for s in found.by if s.marks & who.marks), None):
+        raise ChangeRefusedError(
+            f"{who.named} has agreed already, as {same.named}; a different person is needed", actor=who.actor
+        )
+
+
+def _why_not(db: Session, who: Signer, at: datetime, now: datetime) -> str | None:
+    if who.revoked:
+        return f"key {who.actor} was revoked; approve again with another key"
+    return lost_right(db, who, Permission.RUN_APPROVE) or expired(at, now)
+
+
+def _who(db: Session, line: Mapping[str, Any]) -> Signer:
+    return signer(db, line["actor"], line.get("key"), line.get("owner"))
+
+
+def _reason(text: str) -> str:
+    kept = " ".join(text.split())
+    if not kept:
+        raise InvalidError("an approval needs a reason; say what you checked", field="reason", value="")
+    return kept[:1000]
