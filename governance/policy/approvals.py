@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from governance.access.api_keys import key_named
+from governance.access.rights import rights_of
 from governance.access.roles import PERMISSIONS, Permission, Role
 from governance.access.signers import Signer
 
@@ -24,13 +24,15 @@ def people(signers: Sequence[Signer]) -> int:
     return len(groups)
 
 
-def lost_right(db: Session, who: Signer, permission: Permission) -> str | None:
+def lost_right(db: Session, who: Signer, permission: Permission, model: str) -> str | None:
     """Why somebody may not do now what an approval needs; None while they may. Rights are those of the ledger."""
-    state = key_named(db, who.actor)
+    state = rights_of(db).named(who.actor)
     if state is None:
         return None  # approved before keys had owners, or by a name from outside
     if permission not in PERMISSIONS[Role(state.role)]:
-        return f"{who.named} has the role {state.role}, which lacks {permission.value}"
+        return f"{who.named} has the role {state.role} now, which lacks {permission.value}"
+    if state.models is not None and model not in state.models:
+        return f"{who.named} is not for {model} any more"
     return None
 
 

@@ -110,7 +110,7 @@ def agreement(db: Session, row: ChangeRequest, now: datetime) -> Agreement:
         if entry["kind"] != APPROVED or entry["body"]["digest"] != row.digest:
             continue
         who = _who(db, entry["body"]["by"])
-        if reason := _why_not(db, who, datetime.fromisoformat(entry["at"]), now):
+        if reason := _why_not(db, who, row.model, datetime.fromisoformat(entry["at"]), now):
             void.append(f"{who.named}: {reason}")
         else:
             by.append(who)
@@ -191,10 +191,10 @@ def _check_person(row: ChangeRequest, found: Agreement, who: Signer) -> None:
         )
 
 
-def _why_not(db: Session, who: Signer, at: datetime, now: datetime) -> str | None:
+def _why_not(db: Session, who: Signer, model: str, at: datetime, now: datetime) -> str | None:
     if who.revoked:
-        return f"key {who.actor} was revoked; approve again with another key"
-    return lost_right(db, who, Permission.RUN_APPROVE) or expired(at, now)
+        return f"{who.named} was revoked; approve again with another key"
+    return lost_right(db, who, Permission.RUN_APPROVE, model) or expired(at, now)
 
 
 def _who(db: Session, line: Mapping[str, Any]) -> Signer:
