@@ -36,6 +36,7 @@ from api.commands import (
     signer,
     stop,
     train,
+    verifier,
     verify,
     versions,
 )
@@ -58,7 +59,7 @@ for command in (
     versions.approve,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
     versions.card, versions.adapter, stop.stop, report.report, maintenance.deploy, erase.erase, erase.erasures,
-    replay.replay, demo.demo, verify.verify, doctor.doctor,
+    replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, own, revoke, end.")

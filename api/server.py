@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.http.protocol import BoundedProtocol
+from api.processes.ledger_watch import sign_at_start
 from core.logs import logger
 from core.settings import ServerSettings
 from governance.access.api_keys import first_admin
@@ -23,8 +24,6 @@ from governance.access.people import record_people
 from governance.access.rights import record_secrets
 from governance.binding.found import find_rows
 from governance.ledger import guard
-from governance.ledger.checkpointing import issue_checkpoint
-from governance.ledger.read import ledger_size
 from governance.ledger.rotation import name_documents_key
 from governance.ledger.signers.base import SignerUnreachableError
 from monitor.site import Site
@@ -73,17 +72,17 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
     site = replace(site, settings=site.settings.served_at(at))  # a test of a channel is sent from here
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
-    with site.database.write() as db:  # sign the entries so far before the first request arrives
+    with site.database.write() as db:
         if not guard.restore(db):
             log.warning("triggers that keep the ledger unchanged are missing; run `assay serve` once as their owner")
         record_secrets(db, site.clock.now())
         record_people(db, site.clock.now())
         find_rows(db, site.clock.now())
         name_documents_key(db, signing=site.keys.signing, documents=site.keys.documents, now=site.clock.now())
+    # The entries so far are signed before the first request arrives. If they may not be, reading and accepting go on.
     try:
-        with site.database.write() as db:
-            if ledger_size(db):
-                issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        if (unsigned := sign_at_start(site)) is not None:
+            typer.echo(f"WARNING: {unsigned}", err=True)
     except SignerUnreachableError as error:  # entries are kept; the scheduler signs them once it answers
         log.warning("the ledger could not be signed", reason=error.message)
     announce["home"] = str(site.settings.home_dir)

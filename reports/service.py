@@ -16,7 +16,7 @@ from core.errors import AppError
 from core.jobs import ReportJob
 from core.queue import Job
 from governance.ledger.append import append_entry
-from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
+from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
 from governance.ledger.rotation import name_documents_key
 from monitor import store as monitor_store
@@ -161,8 +161,8 @@ def _checkpoint(site: Site) -> str:
         if ledger_size(db) == 0:
             return ""
         name_documents_key(db, signing=site.keys.signing, documents=site.keys.documents, now=site.clock.now())
-        key, anchor = site.keys.signing, site.settings.anchor_dir
-        return issue_checkpoint(db, key=key, anchor=anchor, now=site.clock.now()).note
+    with site.database.write() as db:
+        return site.sign_ledger(db).note
 
 
 def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:

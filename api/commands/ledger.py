@@ -59,6 +59,7 @@ def repair(home: Home = None, as_json: JsonFlag = False) -> None:
     from api.commands.keys import existing_database
     from api.commands.verify import own_keys
     from core.clock import SystemClock
+    from governance.ledger.extends import places_of
     from governance.ledger.repair import repair_ledger
 
     settings = configured(home)
@@ -66,7 +67,7 @@ def repair(home: Home = None, as_json: JsonFlag = False) -> None:
     try:
         with database.write() as db:
             found, entry = repair_ledger(
-                db, anchor=settings.anchor_dir, vkeys=own_keys(settings.home_dir), now=SystemClock().now()
+                db, places=places_of(settings), vkeys=own_keys(settings.home_dir), now=SystemClock().now()
             )
     finally:
         database.dispose()
@@ -87,3 +88,42 @@ def grants(role: Annotated[str, typer.Argument(help="role of PostgreSQL that the
 
     for statement in statements(role):
         typer.echo(f"{statement};")
+
+
+@app.command()
+def recover(
+    by: Annotated[str, typer.Option(help="the person who decides this; it is recorded")],
+    reason: Annotated[str, typer.Option(help="what happened; it is recorded")],
+    home: Home = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Go on after the database was restored from an older copy, on this machine; an entry records what was lost."""
+    from api.commands.keys import existing_database
+    from api.commands.verify import own_keys
+    from core.clock import SystemClock
+    from governance.ledger.checkpointing import issue_checkpoint
+    from governance.ledger.extends import places_of
+    from governance.ledger.keys import load_or_create
+    from governance.ledger.recover import recover_ledger
+
+    settings = configured(home)
+    database, now = existing_database(settings), SystemClock().now()
+    places, vkeys = places_of(settings), own_keys(settings.home_dir)
+    try:
+        with database.write() as db:
+            found = recover_ledger(db, places=places, vkeys=vkeys, by=by, reason=reason, now=now)
+        if found is not None:
+            key = load_or_create(settings.home_dir, settings.ledger.origin, settings.signer).signing
+            with database.write() as db:
+                issue_checkpoint(db, key=key, places=places, earlier=vkeys, now=now, whole=True)
+    finally:
+        database.dispose()
+    if as_json:
+        document = (
+            None if found is None else {"entry": found.index, "kept": found.kept, "lost": found.size - found.kept}
+        )
+        emit_json({"recovered": document})
+    elif found is None:
+        console.print("The ledger extends every checkpoint that was found; there is nothing to recover from.")
+    else:
+        console.print(f"{str(found).capitalize()}. The ledger is signed again.", markup=False, soft_wrap=True)

@@ -29,6 +29,7 @@ def rotate(
     """
     from api.commands.keys import existing_database
     from core.clock import SystemClock
+    from governance.ledger.extends import places_of
     from governance.ledger.hand_over import hand_over
     from retrain.registry.again import sign_champions_again
 
@@ -38,7 +39,7 @@ def rotate(
     try:
         done = hand_over(
             database, home=settings.home_dir, origin=settings.ledger.origin, signer=settings.signer,
-            anchor=settings.anchor_dir, recovery=recovery_key, label=label, reason=reason,
+            places=places_of(settings), recovery=recovery_key, label=label, reason=reason,
             revoked_from=compromised_from, now=now,
         )  # fmt: skip
         with database.write() as db:
@@ -71,7 +72,8 @@ def recovery_key(
     from core.artifacts import write_durably
     from core.clock import SystemClock
     from governance.ledger.checkpointing import issue_checkpoint
-    from governance.ledger.keys import load_or_create
+    from governance.ledger.extends import places_of
+    from governance.ledger.keys import earlier_vkeys, load_or_create
     from governance.ledger.rotation import name_recovery_key
     from governance.ledger.signers.file import read_key
     from governance.proof.vkey import SigningKey
@@ -84,10 +86,11 @@ def recovery_key(
             made = SigningKey.generate(f"{keys.signing.name}/recovery")
             write_durably(file, (made.secret() + "\n").encode(), mode=0o600)
         recovery, now = read_key(file).vkey, SystemClock().now()
+        places, earlier = places_of(settings), earlier_vkeys(settings.home_dir)
         with database.write() as db:
-            index = name_recovery_key(db, key=keys.signing, recovery=recovery, now=now)
+            index = name_recovery_key(db, key=keys.signing, places=places, recovery=recovery, now=now)
         with database.write() as db:
-            issue_checkpoint(db, key=keys.signing, anchor=settings.anchor_dir, now=now)
+            issue_checkpoint(db, key=keys.signing, places=places, earlier=earlier, now=now)
     finally:
         database.dispose()
     if as_json:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,8 +17,9 @@ from core.errors import AppError, InvalidError, NotFoundError
 from core.settings import Settings
 from governance.ledger.keys import earlier_vkeys
 from governance.proof.vkey import SigningKey
-from governance.verify.bundle import verify_bundle
+from governance.verify.against import AgainstVerdict, held_bundle, hold_against
 from governance.verify.describe import describe
+from governance.verify.earlier import Earlier, read_earlier
 from governance.verify.findings import OK, BundleVerdict, Facts, Finding, LogVerdict, exit_code
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 
@@ -38,6 +40,13 @@ def verify(
     lake: Annotated[
         bool, typer.Option("--lake", help="also compare every file of the lake with what the ledger recorded of it")
     ] = False,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="a bundle, checkpoint note, folder of notes or entries that were published or kept before: the log "
+            "must extend it; may be given again"
+        ),
+    ] = None,
     home: Home = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -49,10 +58,11 @@ def verify(
     if lake and bundles:
         raise InvalidError("--lake verifies this installation's own lake; leave the bundle out", field="--lake")
     trusted = trusted_keys(key or [])
+    earlier = [read_earlier(path) for path in against or []]
     if not bundles:
-        _verify_own(home, trusted, lake, as_json)
+        _verify_own(home, trusted, lake, as_json, earlier)
         return
-    verdicts = [(bundle, verify_bundle(bundle, trusted)) for bundle in bundles]
+    verdicts = [(bundle, held_bundle(bundle, trusted, earlier)) for bundle in bundles]
     if as_json:
         documents = [_document(verdict) for _, verdict in verdicts]
         several = [{"bundle": str(bundle)} | one for (bundle, _), one in zip(verdicts, documents, strict=True)]
@@ -69,45 +79,83 @@ def _document(verdict: BundleVerdict) -> dict[str, Any]:
         "ok": verdict.exit_code == OK, "verdict": verdict.words, "trust": verdict.trust,
         "signer": list(verdict.facts.signers), "findings": [str(f) for f in verdict.findings],
         "packing": [str(f) for f in verdict.packing], "rotated": list(verdict.facts.rotated),
+        "recovered": list(verdict.facts.recovered), "against": list(verdict.held),
     }  # fmt: skip
 
 
-def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:
+def _verify_own(
+    home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool, earlier: Sequence[Earlier]
+) -> None:
     settings = configured(home)
     # verify never creates or repairs a key: a missing one is a finding
     vkeys = trusted or own_keys(settings.home_dir)
-    verdict, files = _read_and_verify(settings, vkeys, lake)
+    verdict, files, held = _read_and_verify(settings, vkeys, lake, earlier)
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
+    differing = [str(f) for one in held for f in one.findings]
+    warned = warnings(settings)
     if as_json:
-        document: dict[str, Any] = {"ok": not findings, "entries": verdict.facts.entries, "unsigned": verdict.unsigned}
-        document |= {"rotated": list(verdict.facts.rotated)}
+        document: dict[str, Any] = {
+            "ok": not findings and not differing, "entries": verdict.facts.entries, "unsigned": verdict.unsigned,
+            "rotated": list(verdict.facts.rotated), "recovered": list(verdict.facts.recovered), "warnings": warned,
+        }  # fmt: skip
         if files is not None:
             document |= {"lake": {"tables": files.tables, "files": files.files, "pending": files.pending}}
-        emit_json(document | {"findings": findings})
-    elif findings:
+        if held:
+            document |= {"against": [{"name": one.name, "ok": one.ok, "words": list(one.words)} for one in held]}
+        emit_json(document | {"findings": findings + differing})
+    else:
+        for line in _said(verdict, files, findings, held, warned):
+            console.print(line, markup=False, soft_wrap=True)
+    sys.exit(1 if findings or differing else 0)
+
+
+def _said(
+    verdict: LogVerdict, files: LakeVerdict | None, findings: Sequence[str], held: Sequence[AgainstVerdict],
+    warned: Sequence[str],
+) -> Iterator[str]:  # fmt: skip
+    """The verdict on an installation, line by line."""
+    if findings:
         what = "ledger" if verdict.findings else "lake"
         if verdict.findings and all(f.what == KEY for f in verdict.findings):
             what = "table of keys"
         unread = any(f.what.startswith("database.") for f in verdict.findings)
-        console.print(f"FAILED: the {what} {'cannot be read' if unread else 'was changed'}.")
-        for finding in findings:
-            console.print(f"  {finding}", markup=False, soft_wrap=True)
+        yield f"FAILED: the {what} {'cannot be read' if unread else 'was changed'}."
+        yield from (f"  {finding}" for finding in findings)
+        if any(f.what in ("log.truncated", "checkpoint.root") for f in verdict.findings):
+            yield (
+                "  If the database was restored from an older copy: `assay ledger recover` records that, and the "
+                "ledger goes on."
+            )
     else:
         signed = verdict.facts.entries - verdict.unsigned
-        console.print(
-            f"OK: {verdict.facts.entries} entries, {signed} covered by a signed checkpoint, root {verdict.facts.root}",
-            soft_wrap=True,
-        )
+        yield f"OK: {verdict.facts.entries} entries, {signed} covered by a signed checkpoint, root {verdict.facts.root}"
         if files is not None:
-            console.print(
+            yield (
                 f"OK: {files.files} files of {files.tables} tables are as recorded; {files.pending} came after the "
-                "last record",
-                soft_wrap=True,
+                "last record"
             )
-    if not as_json:
-        for rotated in verdict.facts.rotated:
-            console.print(f"  rotated: {rotated}", markup=False, soft_wrap=True)
-    sys.exit(1 if findings else 0)
+    yield from (f"  rotated: {rotated}" for rotated in verdict.facts.rotated)
+    yield from (f"NOTE: {recovered}" for recovered in verdict.facts.recovered)
+    for one in held:
+        yield from (f"{'OK' if one.ok else 'NOTE'}: {one.name}: {words}" for words in one.words)
+        yield from (f"FAILED: {finding}" for finding in one.findings)
+    yield from (f"WARNING: {warning}" for warning in warned)
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What an outsider should know about where checkpoints are kept."""
+    home, found = settings.home_dir, []
+    if settings.anchor_dir.is_relative_to(home):
+        found.append(
+            f"the only anchor lies inside the home folder ({settings.anchor_dir}): whoever can write there can drop "
+            "the end of the ledger and its checkpoints with it; set ASSAY_LEDGER__ANCHOR to a folder that others keep"
+        )
+    seen = settings.last_seen_file
+    if seen.resolve().is_relative_to(home):
+        found.append(f"the last-seen file {seen} lies inside the home folder; set ASSAY_LEDGER__LAST_SEEN to another")
+    elif not seen.exists():
+        found.append(f"there is no last-seen file {seen}; the service writes it with each checkpoint")
+    return found
 
 
 def own_keys(home: Path) -> list[str]:
@@ -130,7 +178,9 @@ def _own_key(home: Path) -> str:
         ) from error
 
 
-def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[LogVerdict, LakeVerdict | None]:
+def _read_and_verify(
+    settings: Settings, vkeys: list[str], lake: bool, earlier: Sequence[Earlier]
+) -> tuple[LogVerdict, LakeVerdict | None, list[AgainstVerdict]]:
     """Verify the ledger and then, on request, the lake; a broken ledger proves nothing about the lake."""
     import sqlite3
 
@@ -138,26 +188,34 @@ def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[
 
     from core.db_reading import reading
     from governance.binding.check import check_rows
-    from governance.ledger.read import ledger_entries
+    from governance.ledger.extends import places_of
+    from governance.ledger.read import ledger_entries, ledger_lines
     from governance.ledger.selfcheck import verify_ledger
 
     path = settings.home_dir / "assay.db"
     if settings.db.url is None and not path.exists():
-        return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts()), None
+        return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts()), None, []
     try:
         with reading(settings.database_url) as db:
-            verdict = verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
+            verdict = verify_ledger(db, places=places_of(settings), vkeys=vkeys)
+            lines = list(ledger_lines(db)) if earlier else []
+            held = [hold_against(lines, one, vkeys, whole=True) for one in earlier]
             if verdict.ok:  # a broken ledger proves nothing about the keys
                 rows = check_rows(db)
                 verdict = replace(verdict, findings=(*_key_findings(db), *rows.findings))
             if not lake or not verdict.ok:
-                return verdict, None
+                return verdict, None, held
             entries = ledger_entries(db, (DIGEST, REWRITE))
     except (SQLAlchemyError, sqlite3.Error) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        return LogVerdict((Finding("database.unreadable", "database", "a readable database", reason),), Facts()), None
+        return (
+            LogVerdict((Finding("database.unreadable", "database", "a readable database", reason),), Facts()),
+            None,
+            [],
+        )
     artifacts = ArtifactStore(settings.home_dir / "artifacts")
-    return verdict, verify_lake(settings.lake_dir, expected_files(entries, lambda digest: _artifact(artifacts, digest)))
+    expected = expected_files(entries, lambda digest: _artifact(artifacts, digest))
+    return verdict, verify_lake(settings.lake_dir, expected), held
 
 
 def _key_findings(db: "Session") -> tuple[Finding, ...]:

@@ -10,16 +10,15 @@ from uuid import UUID
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
-from api.processes import system_alarms
+from api.processes import ledger_watch, system_alarms
 from api.processes.damaged_logs import announce_damage
+from api.processes.system_alarms import passed
 from core import queue
 from core.errors import AppError
 from core.jobs import ConsiderJob, DigestJob, EvaluateJob
 from core.logs import logger
 from core.queue import MAX_CLOCK_SKEW, Lease
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
-from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
-from governance.ledger.read import ledger_size
 from monitor import service, store
 from monitor.alerts.announce import tell_held_back
 from monitor.notify import outbox
@@ -48,7 +47,8 @@ log = logger("api.processes.scheduler")
 
 
 def start(site: Site) -> BackgroundScheduler:
-    """Start ticking in the background of this process."""
+    """Start ticking in the background of this process, after a look at every checkpoint there is."""
+    ledger_watch.sign_at_start(site)
     scheduler = BackgroundScheduler(timezone="UTC")
     holder = f"{socket.gethostname()}:{os.getpid()}"
     scheduler.add_job(
@@ -81,12 +81,12 @@ def tick(site: Site, holder: str) -> None:
             append_entry(db, kind="scheduler.missed", actor=SYSTEM_ACTOR, subject="scheduler", body=body, at=now)
             system_alarms.ticks_missed(site, db, last, now, MISSED_AFTER)
         problems = _enqueue_due(site, db, last or now, now)
-    if _passed(system_alarms.WATCH_S, 0, last or now, now):
+    if passed(system_alarms.WATCH_S, 0, last or now, now):
         _watch(site, steady_since, problems, now)
         _close_abandoned(site, now)
-    if _passed(UPKEEP_S, 0, last or now, now):
+    if passed(UPKEEP_S, 0, last or now, now):
         site.artifacts.drop_unfinished((now - UNFINISHED).timestamp())
-    _checkpoint(site, now)
+    _sign(site, last or now, now)
 
 
 def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now: datetime) -> None:
@@ -95,9 +95,18 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
         with site.database.write() as db:
             system_alarms.watch(site, db, steady_since, now)
             system_alarms.watch_schedules(site, db, problems, now)
+            ledger_watch.watch_last_seen(site, db, now)
             tell_held_back(site, db)
     except Exception:
         log.exception("the alerts about the installation could not be looked after")
+
+
+def _sign(site: Site, last: datetime, now: datetime) -> None:
+    """Sign what the ledger has grown by; a fault in it must not stop the work of the next tick."""
+    try:
+        ledger_watch.sign_if_due(site, last, now)
+    except Exception:
+        log.exception("the ledger could not be signed")
 
 
 def _close_abandoned(site: Site, now: datetime) -> None:
@@ -119,18 +128,18 @@ def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> dict
     problems: dict[str, str] = {}
     # Windows close when rows arrive and when time passes. These evaluations also find events that a process accepted
     # before it died without requesting an evaluation.
-    if _passed(DIGEST_S, 0, last, now):
+    if passed(DIGEST_S, 0, last, now):
         queue.enqueue(db, DigestJob(), now=now, dedupe_key=DigestJob.name, lock_key=DigestJob.name)
-    if _passed(FORGET_S, 0, last, now):
+    if passed(FORGET_S, 0, last, now):
         queue.forget(db, done_before=now - DONE_KEPT, failed_before=now - FAILED_KEPT)
     models = store.every_revision(db)
     every = max(EVERY_S, len(models) / EVALUATIONS_PER_S)
     for number, model in enumerate(models):
         share = number / len(models)  # spreads the models over the interval
-        if _passed(every, every * share, last, now):
+        if passed(every, every * share, last, now):
             key = f"monitor:{model.name}"
             queue.enqueue(db, EvaluateJob(model=model.name), now=now, dedupe_key=key, lock_key=key)
-        if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
+        if passed(UPKEEP_S, UPKEEP_S * share, last, now):
             maintain.request_upkeep(db, model.name, now)
         cause, problem = _retrain_is_due(site, db, model.id, model.revision, last, now)
         if problem is not None:
@@ -175,23 +184,7 @@ def _retrain_is_due(
     return None, problem
 
 
-def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
-    """Whether one of the times shift, shift + every, shift + 2 every ... falls in (last, now]."""
-    return (last.timestamp() - shift) // every != (now.timestamp() - shift) // every
-
-
 def fell_due(cron: str, last: datetime, now: datetime, timezone: str = "UTC") -> bool:
     """Whether a five-field cron expression fired in (last, now]."""
     due = next_tick(cron, last, timezone)
     return due is not None and due <= now
-
-
-def _checkpoint(site: Site, now: datetime) -> None:
-    with site.database.read() as db:
-        last, size = latest_checkpoint(db), ledger_size(db)
-    if size == 0 or (last is not None and last.size == size):
-        return
-    # A checkpoint of the future was issued before the clock was set back.
-    if last is None or not timedelta() <= now - last.at < timedelta(seconds=site.settings.ledger.checkpoint_s):
-        with site.database.write() as db:
-            issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)

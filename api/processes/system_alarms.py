@@ -60,7 +60,7 @@ def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> Non
         steady_since: since when schedulers have ticked without a gap.
     """
     if now - steady_since >= STEADY_AFTER:
-        _end(site, db, MISSED, "", now)
+        end(site, db, MISSED, "", now)
     _watch_failures(site, db, now)
     _watch_stopped(site, db, now)
     _watch_lanes(site, db, steady_since, now)
@@ -145,7 +145,12 @@ def raise_alarm(site: Site, db: Session, alarm: Alarm, since: datetime) -> None:
         by_clock.continue_alert(site, db, alert.id, alarm)
 
 
-def _end(site: Site, db: Session, metric: str, about: str, now: datetime) -> None:
+def passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
+    """Whether one of the times shift, shift + every, shift + 2 every ... falls in (last, now]."""
+    return (last.timestamp() - shift) // every != (now.timestamp() - shift) // every
+
+
+def end(site: Site, db: Session, metric: str, about: str, now: datetime) -> None:
     alert = _unresolved(db, metric, about)
     if alert is not None:
         by_clock.end_alert(site, db, alert.id, now)
@@ -273,7 +278,7 @@ def _watch_lanes(site: Site, db: Session, steady_since: datetime, now: datetime)
                 alarm = Alarm(MONITOR, LAGGING, lane, waited.total_seconds(), limit, sentence, severity, (lane,))
                 raise_alarm(site, db, alarm, max(first, steady_since))
         elif waited < MAX_WAIT / 2:
-            _end(site, db, LAGGING, lane, now)
+            end(site, db, LAGGING, lane, now)
 
 
 def _lag_sentence(lane: str, waited: timedelta, count: int) -> str:

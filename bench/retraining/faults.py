@@ -104,6 +104,7 @@ def _template(folder: Path, url: str | None) -> UUID:
 
 def untruthful(site: Any, run_id: UUID) -> list[str]:
     """What of a run, its version, its files and its jobs is not so, or is there twice."""
+    from governance.ledger.extends import places_of
     from governance.ledger.selfcheck import verify_ledger
     from retrain import store
     from tests.retrain import world
@@ -115,7 +116,7 @@ def untruthful(site: Any, run_id: UUID) -> list[str]:
         version = store.version_of_run(db, run_id)
         runs = len(store.runs(db, run.model_id))
         gates = len(store.gates(db, run_id))
-        ledger = verify_ledger(db, anchor=site.settings.anchor_dir, vkeys=[site.keys.vkey])
+        ledger = verify_ledger(db, places=places_of(site.settings), vkeys=[site.keys.vkey])
     once = {"promoted": ("run.started", "run.trained", "run.evaluated"), "failed": ("run.failed",)}.get(run.state, ())
     wrong = [f"{kind} {kinds[kind]} times" for kind in ("run.started", "run.trained", "run.evaluated", "run.failed")
              if kinds[kind] > 1 or (kind in once and not kinds[kind])]  # fmt: skip

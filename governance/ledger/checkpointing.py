@@ -11,15 +11,17 @@ from sqlalchemy.orm import Session
 from core.artifacts import write_durably
 from core.errors import IntegrityFailureError, InvalidError, NotFoundError
 from governance.ledger.append import record_repair
-from governance.ledger.head import lock_head
+from governance.ledger.extends import NEWEST, NOTES, Places, check_extends, root_of_note
+from governance.ledger.head import Head, lock_head
+from governance.ledger.last_seen import claimed_size, read_if_readable, set_aside, write_last_seen
 from governance.ledger.log_key import require_log_key
-from governance.ledger.read import ledger_leaves, ledger_size, stored_bytes
+from governance.ledger.read import ledger_leaves, ledger_size
 from governance.ledger.signers.base import SignerRefusedError
 from governance.ledger.signers.remote import RemoteSigner
 from governance.proof import merkle
 from governance.proof.checkpoint import sign_checkpoint
 from governance.proof.note import NoteSignatureError, open_note
-from governance.proof.vkey import NoteSigner, strict_base64
+from governance.proof.vkey import NoteSigner, VerifierKey, strict_base64
 from governance.tables import LedgerCheckpoint, LedgerEntry
 
 
@@ -36,53 +38,73 @@ def latest_checkpoint(db: Session) -> LedgerCheckpoint | None:
         ) from error
 
 
-def issue_checkpoint(db: Session, *, key: NoteSigner, anchor: Path, now: datetime) -> LedgerCheckpoint:
-    """Sign the committed head, store the note in the database and copy it to the anchor folder.
+def issue_checkpoint(
+    db: Session, *, key: NoteSigner, places: Places, now: datetime, earlier: Sequence[str] = (), whole: bool = False
+) -> LedgerCheckpoint:
+    """Sign the committed head; store the note in the database, the anchor folder and the last-seen file.
 
-    Before signing, the stored entries are proved to extend the last checkpoint, so a rewritten log is never signed.
+    Before signing, the stored entries are proved to extend every checkpoint that is found, so a log that was shortened
+    or rewritten is never signed. The caller's transaction must not have added entries itself: the copies outside are
+    written before it commits, and would name entries that may never exist. If it fails after that, they only name a
+    checkpoint of entries that exist.
+
+    Args:
+        earlier: public keys that signed this log before `key`.
+        whole: look at every checkpoint there is, not only at the newest.
 
     Raises:
         InvalidError: the log is empty.
-        IntegrityFailureError: the stored leaves do not lead from the last checkpoint to the head, or the configured
-            key is not the one that the log goes on under.
+        LedgerRefusedError: the log does not extend a checkpoint that was found.
+        IntegrityFailureError: the stored leaves do not lead to the head, or the configured key is not the one that the
+            log goes on under.
         SignerUnreachableError: the key cannot be asked now; the next checkpoint covers every entry.
     """
-    head = record_repair(db, now).row
-    if head.size == 0:
+    head = record_repair(db, now)
+    size = head.row.size - bool(head.repaired)  # the entry of a repair is not committed yet
+    if size <= 0:
         raise InvalidError("the ledger is empty; there is nothing to sign yet")
-    last = latest_checkpoint(db)
-    if last is not None and last.size == head.size and _noted_root(last) == head.root:
-        return last
-    require_log_key(db, key)
-    size, root = provable_head(db)
-    note = signed_head(db, key, key.name, size, root, now)
-    row = LedgerCheckpoint(size=size, root=root.hex(), note=note, at=now)
-    db.add(row)
-    write_durably(anchor / f"checkpoint-{size:012d}.note", note.encode())
+    last, vkeys = latest_checkpoint(db), (key.vkey, *earlier)
+    if last is None or last.size != size:
+        require_log_key(db, key)  # a rotation that was recorded takes effect
+    vkeys = (key.vkey, *vkeys)
+    _clear_last_seen(db, places, vkeys)
+    root = provable_root(db, head, size, places, vkeys, whole=whole)
+    if last is not None and last.size == size:
+        row = last
+    else:
+        note = signed_head(db, key, key.name, size, root, now)
+        row = LedgerCheckpoint(size=size, root=root.hex(), note=note, at=now)
+        db.add(row)
+        write_durably(_free_name(places.anchor, size, root), note.encode())
+    if places.last_seen is not None and read_if_readable(places.last_seen) != row.note:
+        write_last_seen(places.last_seen, row.note)
     return row
 
 
-def provable_head(db: Session) -> tuple[int, bytes]:
-    """Size and root of the committed head, locked, after its stored entries were proved to extend the last checkpoint.
+def provable_head(db: Session, places: Places, vkeys: Sequence[str]) -> tuple[int, bytes]:
+    """Size and root of the committed head, locked; `provable_root` says what was proved and what is raised."""
+    head = lock_head(db)
+    return head.row.size, provable_root(db, head, head.row.size, places, vkeys)
+
+
+def provable_root(
+    db: Session, head: Head, size: int, places: Places, vkeys: Sequence[str], *, whole: bool = False
+) -> bytes:
+    """Root of the first `size` entries of the locked head, after they were proved to extend every checkpoint found.
 
     Raises:
-        IntegrityFailureError: they do not, or a stored leaf hash is damaged.
+        LedgerRefusedError: they do not extend one.
+        IntegrityFailureError: a stored leaf hash is damaged, or the stored leaves do not lead to the head.
     """
-    head = lock_head(db).row
-    size = head.size
-    last = latest_checkpoint(db)
-    try:
-        stored = ledger_leaves(db, size)
-    except ValueError as error:
-        raise IntegrityFailureError("a stored leaf hash is not hexadecimal; run `assay verify`", size=size) from error
-    root = merkle.root(stored)
-    if root.hex() != head.root or (last is not None and merkle.root(stored[: last.size]).hex() != _noted_root(last)):
+    sizes = frozenset({size, head.row.size})
+    count, roots = check_extends(db, places, vkeys, newest=None if whole else NEWEST, sizes=sizes)
+    if count != head.row.size or roots[head.row.size].hex() != head.row.root:
         raise IntegrityFailureError(
             "the stored ledger entries do not extend the last checkpoint; nothing was signed. "
             "Run `assay verify` to see which entry changed, and `assay ledger repair` if that says so",
-            size=size,
+            size=head.row.size,
         )
-    return size, root
+    return roots[size]
 
 
 def signed_head(
@@ -110,11 +132,34 @@ def signed_head(
     return note
 
 
-def _noted_root(checkpoint: LedgerCheckpoint) -> str:
-    """The root in the note, which is what was signed; the column beside it only repeats it."""
-    lines = stored_bytes(checkpoint.note).decode(errors="replace").split("\n")
-    root = strict_base64(lines[2]) if len(lines) > 2 else None
-    return checkpoint.root if root is None else root.hex()
+def _clear_last_seen(db: Session, places: Places, vkeys: Sequence[str]) -> None:
+    """Before the first signing of a new log, put the file of an installation that was here before it out of the way."""
+    path = places.last_seen
+    if path is None or latest_checkpoint(db) is not None or any(places.anchor.glob(NOTES)):
+        return
+    if (note := read_if_readable(path)) is None:
+        return
+    signer = note.rstrip("\n").split("\n")[-1].split(" ")
+    raw = strict_base64(signer[-1])
+    known = {key.key_id for key in map(VerifierKey.parse, vkeys)}
+    if raw is not None and len(signer) == 3 and raw[:4] not in known and claimed_size(note):
+        set_aside(path)
+
+
+def copy_to_anchor(db: Session, anchor: Path) -> None:
+    """Write what the anchor folder lacks of the stored checkpoints."""
+    held = {path.read_text(errors="replace") for path in anchor.glob(NOTES)}
+    for size, root, note in db.execute(select(LedgerCheckpoint.size, LedgerCheckpoint.root, LedgerCheckpoint.note)):
+        if note not in held:
+            write_durably(_free_name(anchor, size, bytes.fromhex(root)), note.encode())
+
+
+def _free_name(anchor: Path, size: int, root: bytes) -> Path:
+    """The file of a checkpoint; the note of a lost part of the log keeps its name, and the new one gets another."""
+    path = anchor / f"checkpoint-{size:012d}.note"
+    if path.exists() and root_of_note(path.read_text(errors="replace")) not in (None, root):
+        return anchor / f"checkpoint-{size:012d}-{root.hex()[:8]}.note"
+    return path
 
 
 def inclusion_proof(db: Session, index: int, tree_size: int | None = None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from core.db import Database
 from core.errors import InvalidError
 from core.settings_signer import SignerSettings
 from governance.ledger.checkpointing import issue_checkpoint
-from governance.ledger.keys import Keys, load_or_create, signer_of
+from governance.ledger.extends import Places
+from governance.ledger.keys import Keys, earlier_vkeys, load_or_create, signer_of
 from governance.ledger.rotation import present_key, record_rotation
 from governance.ledger.signers.base import LedgerSigner
 from governance.ledger.signers.file import NEXT, FileSigner, read_key
@@ -32,7 +33,7 @@ class HandedOver:
 
 
 def hand_over(
-    database: Database, *, home: Path, origin: str, signer: SignerSettings, anchor: Path, recovery: Path | None,
+    database: Database, *, home: Path, origin: str, signer: SignerSettings, places: Places, recovery: Path | None,
     label: str | None, reason: str, revoked_from: int | None, now: datetime,
 ) -> HandedOver:  # fmt: skip
     """Rotate the key that signs the ledger, to a new one of the configured kind, and sign with it.
@@ -52,7 +53,7 @@ def hand_over(
     after = _new_key(signer, home, origin, before, label)
     with database.write() as db:
         index = record_rotation(
-            db, before=before, after=after, by=by, reason=reason, revoked_from=revoked_from, now=now
+            db, before=before, after=after, by=by, places=places, reason=reason, revoked_from=revoked_from, now=now
         )
     if label is not None:
         signer = signer.model_copy(update={"label": label})
@@ -63,7 +64,7 @@ def hand_over(
         (home / "keys" / "ledger.key").unlink(missing_ok=True)  # it has signed its last, and the service can read it
     keys = load_or_create(home, origin, signer)
     with database.write() as db:
-        issue_checkpoint(db, key=keys.signing, anchor=anchor, now=now)
+        issue_checkpoint(db, key=keys.signing, places=places, earlier=earlier_vkeys(home), now=now)
     return HandedOver(index, before, after, keys)
 
 

@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -12,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from core.errors import IntegrityFailureError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
+from governance.ledger.checkpointing import copy_to_anchor
+from governance.ledger.extends import Places
 from governance.ledger.guard import unguarded
 from governance.ledger.head import REPAIR_KIND, frontier_of_entries, set_head
 from governance.ledger.read import stored_bytes
@@ -26,7 +27,7 @@ _ENTRY: Final = text("""update ledger_entry set kind = :kind, subject = :subject
 
 
 def repair_ledger(
-    db: Session, *, anchor: Path, vkeys: Sequence[str], now: datetime
+    db: Session, *, places: Places, vkeys: Sequence[str], now: datetime
 ) -> tuple[Sequence[Finding], int | None]:
     """Repair every finding that has a repair, in the caller's transaction.
 
@@ -36,7 +37,7 @@ def repair_ledger(
     Raises:
         IntegrityFailureError: something cannot be repaired from what is there; nothing was changed.
     """
-    verdict = verify_ledger(db, anchor=anchor, vkeys=vkeys)
+    verdict = verify_ledger(db, places=places, vkeys=vkeys)
     stuck = [f for f in verdict.findings if not f.repair]
     if stuck:
         raise IntegrityFailureError(
@@ -56,6 +57,7 @@ def repair_ledger(
         db.add(LedgerHead(id=1, size=0, root=empty.root().hex(), frontier=empty.state()))
         db.flush()
     set_head(db, frontier_of_entries(db))
+    copy_to_anchor(db, places.anchor)
     db.expire_all()
     repaired = sorted({f"{f.where}: {f.what}" for f in verdict.findings})
     body: dict[str, Any] = {

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from core.errors import InvalidError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.checkpointing import provable_head, signed_head
+from governance.ledger.extends import Places
 from governance.ledger.log_key import documents_key_of_log, key_of_log
 from governance.ledger.read import ledger_entries
 from governance.proof.vkey import NoteSigner, VerifierKey
@@ -18,7 +19,15 @@ REASON_LENGTH: Final = 500
 
 
 def record_rotation(
-    db: Session, *, before: str, after: str, by: NoteSigner, reason: str, revoked_from: int | None, now: datetime
+    db: Session,
+    *,
+    before: str,
+    after: str,
+    by: NoteSigner,
+    places: Places,
+    reason: str,
+    revoked_from: int | None,
+    now: datetime,
 ) -> int:
     """Add the entry from which on `after` signs the log; returns its index.
 
@@ -39,7 +48,7 @@ def record_rotation(
             f"the new key signs for {new.name!r}, and this ledger is {old.name!r}; make a key of that name",
             field="key", value=after,
         )  # fmt: skip
-    size, root = provable_head(db)
+    size, root = provable_head(db, places, (before, after, by.vkey))
     if size == 0:
         raise InvalidError("the ledger is empty; a key that has signed nothing needs no rotation")
     if revoked_from is not None and not 0 <= revoked_from <= size:
@@ -64,12 +73,12 @@ def _may_recover(db: Session, vkey: str, until: int) -> bool:
     return any(e["body"]["key"] == vkey and e["index"] < until for e in ledger_entries(db, (RECOVERY_KIND,)))
 
 
-def name_recovery_key(db: Session, *, key: NoteSigner, recovery: str, now: datetime) -> int:
+def name_recovery_key(db: Session, *, key: NoteSigner, places: Places, recovery: str, now: datetime) -> int:
     """Add the entry that lets another key sign the next rotation; returns its index."""
     named = VerifierKey.parse(recovery)
     if str(named) == key.vkey:
         raise InvalidError("the key that signs the ledger cannot be its own recovery key; make another", field="key")
-    size, root = provable_head(db)
+    size, root = provable_head(db, places, (key.vkey,))
     if size == 0:
         raise InvalidError("the ledger is empty; start the service once")
     note = signed_head(db, key, key.name, size, root, now, (f"{RECOVERS}{named}",))

@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from core.canonical import timestamp
+from governance.ledger.extends import NOTES, Places
+from governance.ledger.last_seen import read_last_seen
 from governance.ledger.read import stored_bytes
 from governance.proof import merkle
 from governance.verify.findings import Facts, Finding, LogVerdict
@@ -42,11 +44,11 @@ class StoredLedger:
         return cls(db.execute(_ENTRIES).all(), checkpoints, db.execute(_HEAD).first())
 
 
-def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerdict:
-    """Verify every entry, its query columns, the head row and all checkpoints in the database and the anchor folder.
+def verify_ledger(db: Session, *, places: Places, vkeys: Sequence[str]) -> LogVerdict:
+    """Verify every entry, its query columns, the head row and all checkpoints that are found.
 
-    Notes in the anchor folder count as much as those in the database: a database that was restored to an older state
-    or truncated no longer extends them.
+    Notes in the anchor folder, and the one in the last-seen file, count as much as those in the database: a database
+    that was restored to an older state or truncated no longer extends them.
     """
     try:
         stored = StoredLedger.read(db)
@@ -56,20 +58,48 @@ def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerd
     except (ValueError, UnicodeDecodeError) as error:
         finding = Finding("database.unreadable", "database", "readable ledger tables", f"a damaged value ({error})")
         return LogVerdict((finding,), Facts())
-    anchored = {path.name: path.read_text(errors="replace") for path in sorted(anchor.glob("checkpoint-*.note"))}
-    notes = list(dict.fromkeys([as_text(c.note) for c in stored.checkpoints] + list(anchored.values())))
+    anchored = {path.name: path.read_text(errors="replace") for path in sorted(places.anchor.glob(NOTES))}
+    kept, unreadable = _last_seen(places.last_seen)
+    outside = dict.fromkeys(kept, f"last-seen file {places.last_seen}")
+    outside |= {note: f"{name} in the anchor" for name, note in anchored.items()}
+    notes = list(dict.fromkeys([as_text(c.note) for c in stored.checkpoints] + list(outside)))
     leaves = [as_text(e.leaf) for e in stored.entries]
     verdict = verify_log((stored_bytes(e.entry) for e in stored.entries), notes, vkeys, leaves=leaves)
     proven = verdict.facts.size or 0
     findings = [
         replace(f, repair=REPAIR) if f.what == "entry.stored_leaf_hash" else f for f in verdict.findings
     ]  # only where a checkpoint proves the entry: elsewhere the entry may be what changed
+    findings = [
+        _where_it_lies(f, notes, outside, {as_text(c.note) for c in stored.checkpoints}) for f in findings
+    ] + unreadable
     for position, row in enumerate(stored.entries):
         findings += _row_findings(position, row)
+    held = set(anchored.values())
     for checkpoint in stored.checkpoints:
-        findings += _checkpoint_findings(checkpoint, anchored)
+        findings += _checkpoint_findings(checkpoint, anchored, held)
     findings += _head_findings(stored, sound=verdict.ok, proven=proven)
     return replace(verdict, findings=tuple(findings))
+
+
+def _where_it_lies(finding: Finding, notes: Sequence[str], outside: dict[str, str], stored: set[str]) -> Finding:
+    """Name the file of a checkpoint that is not in the database."""
+    first, _, rest = finding.where.partition(" (")
+    position = first.removeprefix("checkpoint ")
+    if len(notes) == 1 and first == "checkpoint":
+        position = "0"
+    if not first.startswith("checkpoint") or not position.isdigit() or int(position) >= len(notes):
+        return finding
+    if notes[int(position)] in stored:
+        return finding
+    return replace(finding, where=outside[notes[int(position)]] + (f" ({rest}" if rest else ""))
+
+
+def _last_seen(path: Path | None) -> tuple[list[str], list[Finding]]:
+    try:
+        note = None if path is None else read_last_seen(path)
+    except OSError as error:
+        return [], [Finding("last_seen.unreadable", str(path), "a readable file", error.strerror or str(error))]
+    return ([] if note is None else [note]), []
 
 
 def as_text(value: Any) -> str:
@@ -99,7 +129,7 @@ def _row_findings(position: int, row: Any) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _checkpoint_findings(checkpoint: Any, anchored: dict[str, str]) -> list[Finding]:
+def _checkpoint_findings(checkpoint: Any, anchored: dict[str, str], held: set[str]) -> list[Finding]:
     where = f"checkpoint {checkpoint.size}"
     note = as_text(checkpoint.note)
     findings = []
@@ -107,9 +137,9 @@ def _checkpoint_findings(checkpoint: Any, anchored: dict[str, str]) -> list[Find
         form = type(checkpoint.note).__name__
         findings.append(Finding("checkpoint.form", where, "note as text", f"note as {form}", REPAIR))
     name = f"checkpoint-{int(checkpoint.size):012d}.note" if str(checkpoint.size).isdigit() else f"a note of {where}"
-    copy = anchored.get(name)
+    copy = note if note in held else anchored.get(name)
     if copy is None:
-        return [*findings, Finding("anchor.missing", where, f"{name} in the anchor folder", "no such file")]
+        return [*findings, Finding("anchor.missing", where, f"{name} in the anchor folder", "no such file", REPAIR)]
     if copy != note:
         return [*findings, Finding("anchor.differs", where, "the same note in database and anchor", "different notes")]
     beside = [str(checkpoint.size), _base64(checkpoint.root), f"time {_time(checkpoint.at)}"]

@@ -19,12 +19,20 @@ def open_checkpoints(notes: Sequence[str], vkeys: Sequence[str]) -> tuple[list[t
         heads.append((head, f"{where} (size {head.size})"))
     if not notes:
         findings.append(Finding("checkpoint.none", "log", "at least one signed checkpoint", "none"))
+    return heads, findings
+
+
+def fork_findings(heads: Sequence[tuple[Checkpoint, str]]) -> list[Finding]:
+    """A finding for each second root of one size: both are signed, so the log has shown two histories.
+
+    The pair is evidence against the signer.
+    """
+    findings: list[Finding] = []
     by_size: dict[int, bytes] = {}
     for head, where in heads:
         if by_size.setdefault(head.size, head.root) != head.root:
-            # Both notes are signed, so the log has shown two histories. The pair is evidence against the signer.
             findings.append(Finding("checkpoint.fork", where, by_size[head.size].hex(), head.root.hex()))
-    return heads, findings
+    return findings
 
 
 def claimed_sizes(notes: Sequence[str]) -> set[int]:

@@ -21,6 +21,8 @@ def describe(verdict: BundleVerdict, path: Path) -> str:
     ]
     rows += [("copied", where) for where in facts.copied]
     rows += [("rotated", where) for where in facts.rotated]
+    rows += [("recovered", where.removeprefix("recovered ")) for where in facts.recovered]
+    rows += [("against", held) for held in verdict.held]
     rows += [("packing", str(note)) for note in verdict.packing]
     rows += [("finding", str(finding)) for finding in verdict.findings]
     # A forged bundle chooses its own names: nothing it says may reach the terminal as a control sequence.

@@ -50,6 +50,7 @@ class Facts:
     files: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()  # where the log went on as that of a copy, in words
     rotated: tuple[str, ...] = ()  # where its key was rotated
+    recovered: tuple[str, ...] = ()  # where its end was lost and it went on, on record, in words
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class BundleVerdict(Verdict):
 
     trust: str = SELF_SIGNED
     packing: tuple[Finding, ...] = ()
+    held: tuple[str, ...] = ()  # what it was held against, in words
 
     @property
     def signer_known(self) -> bool:

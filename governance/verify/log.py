@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from governance.proof import merkle
 from governance.proof.checkpoint import Checkpoint
-from governance.verify.checkpoints import claimed_sizes, open_checkpoints
+from governance.verify.checkpoints import claimed_sizes, fork_findings, open_checkpoints
 from governance.verify.entries import entry_findings
 from governance.verify.findings import MAX_FINDINGS, Finding, LogVerdict, facts_of
 from governance.verify.origins import KEY_KINDS, KeyStep, followed, origin_findings, read_change, unsure
+from governance.verify.recoveries import RECOVERED_KIND, Recovery, disowned, read_recovery, signed
 
 
 def verify_log(
@@ -45,9 +46,17 @@ def verify_log(
     count = scan.frontier.size
     keys, changes = followed(vkeys, scan.changes)
     heads, findings = open_checkpoints(checkpoints, keys)
-    findings += origin_findings(heads, changes)
+    recoveries, unsigned = signed(scan.recoveries, keys)
+    findings += unsigned
     if (doubt := unsure(vkeys, scan.changes)) is not None:
         findings.append(Finding("key.compromised", f"entry {doubt.index}", "the key after it as trusted", str(doubt)))
+    # A checkpoint of a part that was lost, and whose loss is on record, is no evidence against what came after it.
+    heads = [
+        (head, where)
+        for head, where in heads
+        if roots.get(head.size) == head.root or not disowned(head, recoveries)
+    ]  # fmt: skip
+    findings += [*origin_findings(heads, changes), *fork_findings(heads)]
     interval, proven, root_findings = compare_roots(heads, roots, count)
     findings = [*blame_stored_hashes(scan.findings, proven), *findings, *root_findings]
     if scan.suppressed:
@@ -59,6 +68,7 @@ def verify_log(
             facts_of(count, proven),
             copied=tuple(str(change) for change in changes if change.copied),
             rotated=tuple(str(change) for change in changes if not change.copied),
+            recovered=tuple(map(str, recoveries)),
         ),
         first_wrong=scan.first_wrong,
         interval=interval,
@@ -74,6 +84,7 @@ class LogScan:
         self.findings: list[Finding] = []
         self.suppressed = 0
         self.changes: list[KeyStep] = []
+        self.recoveries: list[Recovery] = []
         self.first_wrong: int | None = None
         self._leaves = None if leaves is None else [x if isinstance(x, str) else x.hex() for x in leaves]
         self._expected = 0
@@ -86,6 +97,9 @@ class LogScan:
         if entry is not None and not found and entry["kind"] in KEY_KINDS:
             change, found = read_change(entry, self.frontier.root())
             self.changes += [change] if change else []
+        if entry is not None and not found and entry["kind"] == RECOVERED_KIND:
+            recovery, found = read_recovery(entry)
+            self.recoveries += [recovery] if recovery else []
         self.frontier.append(leaf)
         # After a gap, counting continues from the index found, so one missing entry gives one finding.
         index = entry.get("index") if entry else None

@@ -10,7 +10,6 @@ from core.errors import AppError, BusyError
 from core.queue import Retry
 from governance import erasure
 from governance.erasure import Case
-from governance.ledger.checkpointing import issue_checkpoint
 from governance.tables import Erasure
 from monitor import store as monitored
 from monitor.site import Site
@@ -169,7 +168,7 @@ def _close(site: Site, erasure_id: UUID) -> None:
     """
     now = site.clock.now()
     with site.database.write() as db:
-        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)
+        site.sign_ledger(db)
         erasure.complete(db, erasure_id, now=now)
     site.database.forget()
 

@@ -11,6 +11,7 @@ import pytest
 from core.db import Database
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, issue_checkpoint
+from governance.ledger.extends import Places
 from governance.proof.note import NoteSignatureError
 from governance.proof.vkey import SigningKey
 from tests.databases import SQLITE_FIRST
@@ -39,7 +40,7 @@ def grown(database: Database, count: int, key: SigningKey, anchor: Path) -> str:
         for number in range(count):
             append_entry(db, kind="test", actor="ann", subject="it", body={"n": number}, at=AT)
     with database.write() as db:
-        return issue_checkpoint(db, key=key, anchor=anchor, now=AT).note
+        return issue_checkpoint(db, key=key, places=Places(anchor), now=AT).note
 
 
 @SQLITE_FIRST

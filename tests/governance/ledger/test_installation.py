@@ -13,7 +13,7 @@ from core import settings
 from core.clock import ManualClock
 from core.errors import InvalidError
 from governance.ledger.append import append_entry
-from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.extends import places_of
 from governance.ledger.installation import FILE
 from governance.ledger.keys import earlier_vkeys
 from governance.ledger.read import ledger_entries, ledger_lines
@@ -39,7 +39,7 @@ def work(site: Site, entries: int = 2) -> None:
     with site.database.write() as db:
         for _ in range(entries):
             append_entry(db, kind="model.spec", actor="a", subject="model:m", body={}, at=site.clock.now())
-        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        site.sign_ledger(db)
 
 
 def notes(site: Site) -> list[str]:
@@ -54,7 +54,7 @@ def changes(site: Site) -> list[str]:
 def findings(site: Site) -> list[str]:
     vkeys = [site.keys.vkey, *earlier_vkeys(site.settings.home_dir)]
     with site.database.read() as db:
-        return [str(f) for f in verify_ledger(db, anchor=site.settings.anchor_dir, vkeys=vkeys).findings]
+        return [str(f) for f in verify_ledger(db, places=places_of(site.settings), vkeys=vkeys).findings]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from core.errors import IntegrityFailureError, InvalidError
 from governance.ledger import guard
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, issue_checkpoint
+from governance.ledger.extends import Places
 from governance.ledger.read import ledger_leaves, ledger_lines, ledger_rows, ledger_size
 from governance.proof import merkle
 from governance.proof.checkpoint import verify_checkpoint
@@ -61,8 +62,8 @@ def test_a_checkpoint_signs_the_head_and_is_copied_to_the_anchor(database: Datab
     key = SigningKey.generate("assay.test/log")
     append(database, 3)
     with database.write() as db:
-        made = issue_checkpoint(db, key=key, anchor=tmp_path, now=AT)
-        again = issue_checkpoint(db, key=key, anchor=tmp_path, now=AT)
+        made = issue_checkpoint(db, key=key, places=Places(tmp_path), now=AT)
+        again = issue_checkpoint(db, key=key, places=Places(tmp_path), now=AT)
     assert again.size == made.size == 3
     found = verify_checkpoint(made.note, [key.vkey])
     assert (found.size, found.root.hex()) == (3, made.root)
@@ -71,20 +72,20 @@ def test_a_checkpoint_signs_the_head_and_is_copied_to_the_anchor(database: Datab
 
 def test_an_empty_ledger_is_not_signed(database: Database, tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="empty"), database.write() as db:
-        issue_checkpoint(db, key=SigningKey.generate("assay.test/log"), anchor=tmp_path, now=AT)
+        issue_checkpoint(db, key=SigningKey.generate("assay.test/log"), places=Places(tmp_path), now=AT)
 
 
 def test_a_rewritten_log_is_not_signed_again(database: Database, tmp_path: Path) -> None:
     key = SigningKey.generate("assay.test/log")
     append(database, 3)
     with database.write() as db:
-        issue_checkpoint(db, key=key, anchor=tmp_path, now=AT)
+        issue_checkpoint(db, key=key, places=Places(tmp_path), now=AT)
     append(database, 1)
     with database.write() as db:
         guard.remove(db.connection())
         db.execute(text("""update ledger_entry set leaf = :leaf where "index" = 1"""), {"leaf": "00" * 32})
-    with pytest.raises(IntegrityFailureError, match="do not extend"), database.write() as db:
-        issue_checkpoint(db, key=key, anchor=tmp_path, now=AT)
+    with pytest.raises(IntegrityFailureError, match="not extend"), database.write() as db:
+        issue_checkpoint(db, key=key, places=Places(tmp_path), now=AT)
 
 
 def test_proofs_lead_to_the_roots_they_name(database: Database) -> None:

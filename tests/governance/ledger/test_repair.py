@@ -13,6 +13,7 @@ from core.errors import IntegrityFailureError
 from governance.ledger import guard
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.extends import Places
 from governance.ledger.head import REPAIR_KIND
 from governance.ledger.read import ledger_lines
 from governance.ledger.repair import repair_ledger
@@ -44,7 +45,7 @@ def grow(database: Database, folder: Path) -> None:
 
 def sign(database: Database, folder: Path) -> None:
     with database.write() as db:
-        issue_checkpoint(db, key=KEY, anchor=folder / NOTES, now=AT)
+        issue_checkpoint(db, key=KEY, places=Places(folder / NOTES), now=AT)
 
 
 def change(database: Database, *statements: str) -> None:
@@ -56,7 +57,7 @@ def change(database: Database, *statements: str) -> None:
 
 def findings(database: Database, folder: Path) -> tuple[Finding, ...]:
     with database.read() as db:
-        return verify_ledger(db, anchor=folder / NOTES, vkeys=[KEY.vkey]).findings
+        return verify_ledger(db, places=Places(folder / NOTES), vkeys=[KEY.vkey]).findings
 
 
 def lines(database: Database) -> list[bytes]:
@@ -66,7 +67,7 @@ def lines(database: Database) -> list[bytes]:
 
 def repair(database: Database, folder: Path) -> int | None:
     with database.write() as db:
-        return repair_ledger(db, anchor=folder / NOTES, vkeys=[KEY.vkey], now=AT)[1]
+        return repair_ledger(db, places=Places(folder / NOTES), vkeys=[KEY.vkey], now=AT)[1]
 
 
 DIGIT = """update ledger_head set frontier = json_set(frontier, '$.nodes[1]', '0' || substr(f, 2))

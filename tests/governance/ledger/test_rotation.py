@@ -14,6 +14,7 @@ from core.clock import ManualClock
 from core.errors import IntegrityFailureError, InvalidError
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
+from governance.ledger.extends import places_of
 from governance.ledger.hand_over import HandedOver, hand_over
 from governance.ledger.keys import earlier_vkeys, load_or_create
 from governance.ledger.log_key import revoked_keys
@@ -55,7 +56,7 @@ def work(site: Site, kind: str = "model.spec", body: dict[str, Any] | None = Non
     """An entry, and a checkpoint over all."""
     with site.database.write() as db:
         index = append_entry(db, kind=kind, actor="a", subject="model:m", body=body or {}, at=site.clock.now())
-        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        site.sign_ledger(db)
     return index
 
 
@@ -64,14 +65,14 @@ def rotate(site: Site, **given: Any) -> HandedOver:
     home = site.settings.home_dir
     return hand_over(
         site.database, home=home, origin=site.settings.ledger.origin, signer=site.settings.signer,
-        anchor=site.settings.anchor_dir, now=site.clock.now(), **arguments,
+        places=places_of(site.settings), now=site.clock.now(), **arguments,
     )  # fmt: skip
 
 
 def checked(site: Site, vkeys: list[str] | None = None) -> list[str]:
     own = [site.keys.vkey, *earlier_vkeys(site.settings.home_dir)]
     with site.database.read() as db:
-        return [f.what for f in verify_ledger(db, anchor=site.settings.anchor_dir, vkeys=vkeys or own).findings]
+        return [f.what for f in verify_ledger(db, places=places_of(site.settings), vkeys=vkeys or own).findings]
 
 
 def bundle(site: Site, folder: Path) -> Path:
@@ -119,7 +120,7 @@ def test_nothing_but_the_key_of_the_log_signs(site: Site) -> None:
         append_entry(db, kind="model.spec", actor="a", subject="model:m", body={}, at=site.clock.now())
     for key in (SigningKey.parse(kept.strip()), SigningKey.generate(site.keys.signing.name)):
         with pytest.raises(SignerDiffersError, match="nothing was signed"), site.database.write() as db:
-            issue_checkpoint(db, key=key, anchor=site.settings.anchor_dir, now=site.clock.now())
+            issue_checkpoint(db, key=key, places=places_of(site.settings), now=site.clock.now())
     (site.settings.home_dir / "keys" / "ledger.key").write_text(kept)  # restored from an older backup
     with pytest.raises(SignerDiffersError, match="rotate"):
         work(site)
@@ -163,7 +164,9 @@ def test_a_recovery_key_hands_over_what_is_lost_or_stolen(site: Site, tmp_path: 
         rotate(site)
     (tmp_path / "kept").rename(site.settings.home_dir / "keys" / "ledger.key")
     with site.database.write() as db:
-        name_recovery_key(db, key=site.keys.signing, recovery=recovery.vkey, now=site.clock.now())
+        name_recovery_key(
+            db, key=site.keys.signing, places=places_of(site.settings), recovery=recovery.vkey, now=site.clock.now()
+        )
     work(site)
     (site.settings.home_dir / "keys" / "ledger.key").unlink()  # lost
     with pytest.raises(IntegrityFailureError, match=r"ledger\.key is gone.*--recovery-key"):

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from core.db import Database
 from governance.ledger import guard
 from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.extends import Places
 from governance.ledger.selfcheck import verify_ledger
 from governance.proof.vkey import SigningKey
 from tests.governance.ledger.test_ledger import AT, append
@@ -20,14 +21,14 @@ def anchor(database: Database, tmp_path: Path) -> Path:
     folder = tmp_path / "anchor"
     append(database, 4)
     with database.write() as db:
-        issue_checkpoint(db, key=KEY, anchor=folder, now=AT)
+        issue_checkpoint(db, key=KEY, places=Places(folder), now=AT)
     append(database, 2)
     return folder
 
 
 def check(database: Database, anchor: Path) -> list[str]:
     with database.read() as db:
-        return [str(f) for f in verify_ledger(db, anchor=anchor, vkeys=[KEY.vkey]).findings]
+        return [str(f) for f in verify_ledger(db, places=Places(anchor), vkeys=[KEY.vkey]).findings]
 
 
 def test_an_untouched_ledger_verifies(database: Database, anchor: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_changed_entry_is_named(database: Database, anchor: Path, index: int) 
             damaged = entry[:position] + chr(ord(entry[position]) ^ 1) + entry[position + 1 :]
             update = text("""update ledger_entry set entry = :e where "index" = :i""")
             db.execute(update, {"e": damaged, "i": index})
-            found = verify_ledger(db, anchor=anchor, vkeys=[KEY.vkey])
+            found = verify_ledger(db, places=Places(anchor), vkeys=[KEY.vkey])
             assert not found.ok
             assert any(f"entry {index}" in f.where for f in found.findings), (position, found.findings)
         db.rollback()

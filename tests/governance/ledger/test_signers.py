@@ -19,7 +19,8 @@ from core.clock import ManualClock
 from core.errors import InvalidError
 from core.settings import Settings
 from governance.ledger.append import append_entry
-from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
+from governance.ledger.checkpointing import latest_checkpoint
+from governance.ledger.extends import places_of
 from governance.ledger.hand_over import HandedOver, hand_over
 from governance.ledger.keys import earlier_vkeys
 from governance.ledger.rotation import name_documents_key
@@ -63,13 +64,13 @@ def work(site: Site) -> str:
         name_documents_key(db, signing=site.keys.signing, documents=site.keys.documents, now=site.clock.now())
         append_entry(db, kind="model.spec", actor="a", subject="model:m", body={}, at=site.clock.now())
     with site.database.write() as db:
-        return issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now()).note
+        return site.sign_ledger(db).note
 
 
 def rotate(site: Site, label: str | None = None) -> HandedOver:
     given = site.settings
     return hand_over(
-        site.database, home=given.home_dir, origin=given.ledger.origin, signer=given.signer, anchor=given.anchor_dir,
+        site.database, home=given.home_dir, origin=given.ledger.origin, signer=given.signer, places=places_of(given),
         recovery=None, label=label, reason="", revoked_from=None, now=site.clock.now(),
     )  # fmt: skip
 
@@ -77,7 +78,7 @@ def rotate(site: Site, label: str | None = None) -> HandedOver:
 def checked(site: Site, *vkeys: str) -> list[str]:
     own = [site.keys.vkey, *earlier_vkeys(site.settings.home_dir)]
     with site.database.read() as db:
-        return [str(f) for f in verify_ledger(db, anchor=site.settings.anchor_dir, vkeys=vkeys or own).findings]
+        return [str(f) for f in verify_ledger(db, places=places_of(site.settings), vkeys=vkeys or own).findings]
 
 
 # A token
@@ -127,7 +128,7 @@ def test_a_token_signs_the_ledger_that_a_file_signed_before(home: Path, token: P
         open_site(on_token(home), clock)
     with opened(settings.load({}, home=home), clock) as site:
         done = hand_over(
-            site.database, home=home, origin=NAME, signer=on_token(home).signer, anchor=site.settings.anchor_dir,
+            site.database, home=home, origin=NAME, signer=on_token(home).signer, places=places_of(site.settings),
             recovery=None, label=None, reason="", revoked_from=None, now=clock.now(),
         )  # fmt: skip
     assert not (home / "keys" / "ledger.key").exists()
@@ -298,7 +299,7 @@ def test_a_log_that_was_cut_short_or_rewritten_is_not_signed(home: Path, folder:
 def issue(site: Site) -> None:
     with site.database.write() as db:
         db.execute(text("delete from ledger_checkpoint"))
-        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        site.sign_ledger(db)
 
 
 def test_a_signer_rotates_its_key_with_the_log(home: Path, folder: Path, clock: ManualClock) -> None:
@@ -323,7 +324,7 @@ def test_a_file_hands_over_to_a_signer(home: Path, folder: Path, clock: ManualCl
         with opened(settings.load({}, home=home), clock) as site:
             given = beside.settings(home)
             hand_over(
-                site.database, home=home, origin=NAME, signer=given.signer, anchor=given.anchor_dir, recovery=None,
+                site.database, home=home, origin=NAME, signer=given.signer, places=places_of(given), recovery=None,
                 label=None, reason="", revoked_from=None, now=clock.now(),
             )  # fmt: skip
         assert not (home / "keys" / "ledger.key").exists()

@@ -14,7 +14,6 @@ from api.processes.worker import drain
 from core.canonical import sha256
 from core.clock import ManualClock
 from core.errors import IntegrityFailureError
-from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.read import ledger_entries, ledger_lines
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from monitor.service import apply_spec
@@ -268,7 +267,7 @@ def test_the_command_checks_the_lake_of_a_stopped_service_and_names_the_file(
     send(site, 0)
     digests.record_all(site)
     with site.database.write() as db:
-        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        site.sign_ledger(db)
     home, environ = str(site.settings.home_dir), {"ASSAY_DB__URL": database_url}
     good = assay("verify", "--lake", "--home", home, environ=environ)
     assert good.returncode == 0, good.stdout + good.stderr

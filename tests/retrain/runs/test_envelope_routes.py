@@ -12,6 +12,7 @@ from api.cli import app
 from core.clock import ManualClock
 from core.jobs import RunJob
 from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.extends import Places
 from monitor.site import Site
 from retrain import jobs
 from retrain.runs.change_limits import limits_of
@@ -85,7 +86,7 @@ def test_the_command_checks_a_proof_without_the_service(
 ) -> None:
     run = f"/api/v1/runs/{waiting(site, world.fake_base(tmp_path / 'base'), clock)}"
     with site.database.write() as db:
-        issue_checkpoint(db, key=site.keys.signing, anchor=tmp_path / "anchor", now=clock.now())
+        issue_checkpoint(db, key=site.keys.signing, places=Places(tmp_path / "anchor"), now=clock.now())
     proof = http.send("GET", f"{run}/envelope").json()
     file = tmp_path / "proof.json"
     file.write_text(json.dumps(proof))

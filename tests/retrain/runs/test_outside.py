@@ -17,6 +17,7 @@ from core.jobs import RunJob
 from core.settings_train import TrainSettings
 from governance.access.api_keys import revoke_key
 from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.extends import Places
 from governance.proof.vkey import SigningKey
 from monitor import service as monitor
 from monitor.site import Site
@@ -130,7 +131,9 @@ def proves_itself(site: Site, run_id: UUID) -> None:
         unsigned = change_document(site, db, run_id)
     assert any("not covered by a signed checkpoint yet" in words for words in check_document(unsigned))
     with site.database.write() as db:
-        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.home_dir / "anchor", now=site.clock.now())
+        issue_checkpoint(
+            db, key=site.keys.signing, places=Places(site.settings.home_dir / "anchor"), now=site.clock.now()
+        )
     with site.database.read() as db:
         document = json.loads(json.dumps(change_document(site, db, run_id)))
     assert check_document(document, [site.keys.vkey]) == []
