@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from bench.proofs import bundle_mutations, log_mutations, row_mutations
 from bench.proofs.installation import Installation
 from governance.ledger import guard
+from governance.ledger.extends import Places
 from governance.ledger.selfcheck import verify_ledger
 from governance.verify.bundle import verify_bundle_bytes
 from governance.verify.findings import Finding
@@ -162,7 +163,7 @@ class Campaign:
             keys = self.installation.site.keys
             what = log_mutations.change_anchor(self.random, copy, keys.signing)
             if what is not None and {path.name: path.read_bytes() for path in copy.iterdir()} != before:
-                findings = verify_ledger(db, anchor=copy, vkeys=[keys.vkey]).findings
+                findings = verify_ledger(db, places=Places(copy), vkeys=[keys.vkey]).findings
                 self.outcome.take("anchor", what, findings, _says(findings, what))
 
     def _bundle(self, kind: str) -> None:

@@ -14,7 +14,7 @@ from governance.access.api_keys import create_key, revoke_key
 from governance.access.rights import all_differences
 from governance.access.roles import Role
 from governance.binding.check import check_rows
-from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.extends import Places
 from governance.ledger.selfcheck import verify_ledger
 from governance.tables import Erasure
 from governance.verify.findings import Finding
@@ -40,7 +40,7 @@ class Installation:
 
     def findings(self, db: Session) -> list[Finding]:
         """What `assay verify` finds in what a transaction sees: of the ledger, of rights, and of rows."""
-        found = list(verify_ledger(db, anchor=self.outside, vkeys=[self.site.keys.vkey]).findings)
+        found = list(verify_ledger(db, places=Places(self.outside), vkeys=[self.site.keys.vkey]).findings)
         for prefix, words in all_differences(db).items():
             found.append(Finding("key.rights", f"key {prefix}", "as in the ledger", words))
         return found + list(check_rows(db).findings)
@@ -77,7 +77,7 @@ def build(folder: Path) -> Installation:
 
 def sign(site: Site) -> None:
     with site.database.write() as db:
-        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        site.sign_ledger(db)
 
 
 def _rest(db: Session, story: Story) -> None:
