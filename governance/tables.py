@@ -25,6 +25,16 @@ class LedgerEntry(Base):
     leaf: Mapped[str] = mapped_column(String(64))
 
 
+class LedgerSubtree(Base):
+    """The root of a complete subtree of 256^level leaves, so that a proof reads few of them; it follows from them."""
+
+    __tablename__ = "ledger_subtree"
+
+    level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hash: Mapped[str] = mapped_column(String(64))
+
+
 class LedgerHead(Base):
     """The single row that writers lock, which gives the log its order. `frontier` makes adding a leaf O(log n)."""
 

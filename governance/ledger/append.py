@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.canonical import canonical
 from governance.ledger.head import REPAIR_KIND, Head, lock_head
+from governance.ledger.tree import completed
 from governance.proof import merkle
 from governance.tables import LedgerEntry
 
@@ -37,10 +38,11 @@ def _append(
     index, frontier = head.row.size, head.frontier
     line = canonical({"index": index, "at": at, "kind": kind, "actor": actor, "subject": subject, "body": body})
     leaf = merkle.leaf_hash(line)
+    db.add_all(completed(frontier, leaf))
     frontier.append(leaf)
     db.add(LedgerEntry(index=index, kind=kind, subject=subject, entry=line.decode(), leaf=leaf.hex()))
+    # Not flushed: the entries of one transaction go to the database together, at its next query or its commit.
     head.row.size, head.row.root, head.row.frontier = frontier.size, frontier.root().hex(), frontier.state()
-    db.flush()
     return index
 
 

@@ -1,6 +1,7 @@
 """Sign checkpoints of the ledger, and prove inclusion and consistency."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from governance.ledger.extends import NEWEST, NOTES, Places, check_extends, root
 from governance.ledger.head import Head, lock_head
 from governance.ledger.last_seen import claimed_size, read_if_readable, set_aside, write_last_seen
 from governance.ledger.log_key import require_log_key
-from governance.ledger.read import ledger_leaves, ledger_size
+from governance.ledger.read import ledger_size
 from governance.ledger.signers.base import SignerRefusedError
 from governance.ledger.signers.remote import RemoteSigner
-from governance.proof import merkle
+from governance.ledger.tree import StoredTree
 from governance.proof.checkpoint import sign_checkpoint
 from governance.proof.note import NoteSignatureError, open_note
 from governance.proof.vkey import NoteSigner, VerifierKey, strict_base64
@@ -107,6 +108,15 @@ def provable_root(
     return roots[size]
 
 
+@contextmanager
+def _readable(size: int) -> Iterator[None]:
+    """Hashes that are no hashes, or not there, are damage of the log."""
+    try:
+        yield
+    except (ValueError, IndexError) as error:
+        raise IntegrityFailureError("a stored hash is missing or damaged; run `assay verify`", size=size) from error
+
+
 def signed_head(
     db: Session, key: NoteSigner, origin: str, size: int, root: bytes, now: datetime, extensions: Sequence[str] = ()
 ) -> str:
@@ -117,7 +127,7 @@ def signed_head(
     """
 
     def prove(first: int) -> list[bytes]:
-        return list(merkle.consistency_proof(ledger_leaves(db, size), first, size)) if first <= size else []
+        return list(StoredTree(db, size).consistency_proof(first, size)) if first <= size else []
 
     if isinstance(key, RemoteSigner):
         key = key.proving(prove, size)
@@ -172,18 +182,21 @@ def inclusion_proof(db: Session, index: int, tree_size: int | None = None) -> di
     if tree_size is None:
         last = latest_checkpoint(db)
         tree_size = last.size if last is not None and last.size > index else ledger_size(db)
-    stored = ledger_leaves(db, tree_size)
-    proof = merkle.inclusion_proof(stored, index)
+    with _readable(tree_size):
+        tree = StoredTree(db, tree_size)
+        proof, root = tree.inclusion_proof(index), tree.root(tree_size)
     return {
         "index": index, "size": tree_size, "leaf": entry.leaf, "entry": entry.entry,
-        "root": merkle.root(stored).hex(), "proof": [node.hex() for node in proof],
+        "root": root.hex(), "proof": [node.hex() for node in proof],
     }  # fmt: skip
 
 
 def consistency_proof(db: Session, first: int, second: int) -> dict[str, Any]:
-    stored = ledger_leaves(db, second)
-    proof = merkle.consistency_proof(stored, first, second)
+    with _readable(second):
+        tree = StoredTree(db, second)
+        proof = tree.consistency_proof(first, second)
+        first_root, second_root = tree.root(first), tree.root(second)
     return {
-        "first": first, "second": second, "first_root": merkle.root(stored[:first]).hex(),
-        "second_root": merkle.root(stored).hex(), "proof": [node.hex() for node in proof],
+        "first": first, "second": second, "first_root": first_root.hex(),
+        "second_root": second_root.hex(), "proof": [node.hex() for node in proof],
     }  # fmt: skip

@@ -14,6 +14,7 @@ from governance.proof.merkle import Frontier, FrontierStateError
 from governance.tables import LedgerEntry, LedgerHead
 
 REPAIR_KIND: Final = "ledger.repaired"
+_HELD: Final = "ledger_head"  # in a session: the head that its transaction has locked
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ def lock_head(db: Session) -> Head:
     Raises:
         IntegrityFailureError: neither agrees with the entries.
     """
+    held: tuple[Any, Head] | None = db.info.get(_HELD)
+    if held is not None and held[0] is db.get_transaction() and db.get_nested_transaction() is None:
+        return held[1]  # nobody else can have changed it since
+    db.info.pop(_HELD, None)
+    db.flush()  # a row that is read again must hold what this transaction has added
+    head = _locked(db)
+    if db.get_nested_transaction() is None and not head.repaired:
+        db.info[_HELD] = (db.get_transaction(), head)
+    return head
+
+
+def _locked(db: Session) -> Head:
     try:
         row = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True) or _first_head(db)
         frontier = Frontier.from_state(row.frontier)
@@ -81,6 +94,8 @@ def frontier_of_entries(db: Session) -> Frontier:
 
 def set_head(db: Session, frontier: Frontier) -> None:
     """Store what follows from a frontier, whatever the row holds."""
+    db.info.pop(_HELD, None)
+    db.flush()
     values = {"size": frontier.size, "root": frontier.root().hex(), "frontier": frontier.state()}
     db.execute(
         update(LedgerHead).where(LedgerHead.id == 1).values(**values), execution_options={"synchronize_session": False}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from core.errors import IntegrityFailureError
@@ -15,10 +15,11 @@ from governance.ledger.checkpointing import copy_to_anchor
 from governance.ledger.extends import Places
 from governance.ledger.guard import unguarded
 from governance.ledger.head import REPAIR_KIND, frontier_of_entries, set_head
-from governance.ledger.read import stored_bytes
+from governance.ledger.read import ledger_leaves, stored_bytes
 from governance.ledger.selfcheck import StoredLedger, as_text, verify_ledger
+from governance.ledger.tree import completed
 from governance.proof import merkle
-from governance.tables import LedgerHead
+from governance.tables import LedgerHead, LedgerSubtree
 from governance.verify.findings import Finding
 
 MAX_NAMED: Final = 100  # repairs that the entry names
@@ -58,6 +59,7 @@ def repair_ledger(
         db.flush()
     set_head(db, frontier_of_entries(db))
     copy_to_anchor(db, places.anchor)
+    _rebuild_subtrees(db)
     db.expire_all()
     repaired = sorted({f"{f.where}: {f.what}" for f in verdict.findings})
     body: dict[str, Any] = {
@@ -66,6 +68,15 @@ def repair_ledger(
     }  # fmt: skip
     index = append_entry(db, kind=REPAIR_KIND, actor=SYSTEM_ACTOR, subject="ledger", body=body, at=now)
     return verdict.findings, index
+
+
+def _rebuild_subtrees(db: Session) -> None:
+    db.execute(delete(LedgerSubtree))
+    frontier = merkle.Frontier()
+    for leaf in ledger_leaves(db):
+        db.add_all(completed(frontier, leaf))
+        frontier.append(leaf)
+    db.flush()
 
 
 def _repair_entry(db: Session, row: Any) -> None:

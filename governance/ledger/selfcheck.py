@@ -6,13 +6,13 @@ whatever its form: a finding about it names the repair.
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -20,13 +20,16 @@ from core.canonical import timestamp
 from governance.ledger.extends import NOTES, Places
 from governance.ledger.last_seen import read_last_seen
 from governance.ledger.read import stored_bytes
+from governance.ledger.tree import completed
 from governance.proof import merkle
+from governance.tables import LedgerSubtree
 from governance.verify.findings import Facts, Finding, LogVerdict
 from governance.verify.log import verify_log
 
 REPAIR: Final = "assay ledger repair"
 _ENTRIES: Final = text("""select "index", kind, subject, entry, leaf from ledger_entry order by "index" """)
 _CHECKPOINTS: Final = text("select size, root, note, at from ledger_checkpoint order by size")
+_SUBTREES: Final = text('select level, "index", hash from ledger_subtree')
 _HEAD: Final = text("select size, root, frontier from ledger_head where id = 1")
 
 
@@ -37,11 +40,15 @@ class StoredLedger:
     entries: Sequence[Any]
     checkpoints: Sequence[Any]
     head: Any
+    subtrees: Mapping[tuple[Any, Any], Any]  # hash by level and index
 
     @classmethod
     def read(cls, db: Session) -> "StoredLedger":
         checkpoints = db.execute(_CHECKPOINTS).all()
-        return cls(db.execute(_ENTRIES).all(), checkpoints, db.execute(_HEAD).first())
+        entries, head = db.execute(_ENTRIES).all(), db.execute(_HEAD).first()
+        there = inspect(db.connection()).has_table(LedgerSubtree.__tablename__)  # not in that of an earlier release
+        subtrees = {(row.level, row[1]): row.hash for row in db.execute(_SUBTREES)} if there else {}
+        return cls(entries, checkpoints, head, subtrees)
 
 
 def verify_ledger(db: Session, *, places: Places, vkeys: Sequence[str]) -> LogVerdict:
@@ -179,8 +186,17 @@ def _head_findings(stored: StoredLedger, *, sound: bool, proven: int) -> Iterabl
     if not sound:
         return
     frontier = merkle.Frontier()
+    left = dict(stored.subtrees)
     for row in stored.entries:
-        frontier.append(merkle.leaf_hash(stored_bytes(row.entry)))
+        leaf = merkle.leaf_hash(stored_bytes(row.entry))
+        for subtree in completed(frontier, leaf):
+            where = f"subtree {subtree.level}/{subtree.index}"
+            found = left.pop((subtree.level, subtree.index), subtree.hash)  # one that is missing is computed when asked
+            if found != subtree.hash:
+                yield Finding("subtree.hash", where, subtree.hash, str(found), REPAIR)
+        frontier.append(leaf)
+    for level, index in left:
+        yield Finding("subtree.extra", f"subtree {level}/{index}", "no such subtree", "a row", REPAIR)
     root = frontier.root().hex()
     if head.root != root:
         doubt = "" if proven == count else f" (entries {proven} to {count - 1} are not signed yet)"

@@ -6,12 +6,13 @@ leaf from being passed off as a node (RFC 6962 section 2.1).
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 from core.errors import InvalidError
 
 HASH_BYTES: Final = 32
+RangeRoot = Callable[[int, int], bytes]  # the root over the leaves start <= i < stop
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 
 
@@ -69,15 +70,20 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """
     if not 0 <= index < len(leaves):
         raise LeafOutOfRangeError(index, len(leaves))
+    return inclusion_path(index, len(leaves), lambda start, stop: _range_root(leaves, start, stop))
+
+
+def inclusion_path(index: int, size: int, range_root: RangeRoot) -> tuple[bytes, ...]:
+    """`inclusion_proof` over anything that knows the roots of ranges of leaves; 0 <= index < size."""
     path: list[bytes] = []
-    start, stop = 0, len(leaves)
+    start, stop = 0, size
     while stop - start > 1:
         middle = start + _split(stop - start)
         if index < middle:
-            path.append(_range_root(leaves, middle, stop))
+            path.append(range_root(middle, stop))
             stop = middle
         else:
-            path.append(_range_root(leaves, start, middle))
+            path.append(range_root(start, middle))
             start = middle
     return tuple(reversed(path))
 
@@ -116,6 +122,11 @@ def consistency_proof(leaves: Sequence[bytes], first: int, second: int) -> tuple
     """
     if not 0 <= first <= second <= len(leaves):
         raise TreeSizeError(first, second, len(leaves))
+    return consistency_path(first, second, lambda start, stop: _range_root(leaves, start, stop))
+
+
+def consistency_path(first: int, second: int, range_root: RangeRoot) -> tuple[bytes, ...]:
+    """`consistency_proof` over anything that knows the roots of ranges of leaves; 0 <= first <= second."""
     if first in (0, second):
         return ()
     proof: list[bytes] = []
@@ -123,14 +134,14 @@ def consistency_proof(leaves: Sequence[bytes], first: int, second: int) -> tuple
     while stop != first:
         middle = start + _split(stop - start)
         if first <= middle:
-            proof.append(_range_root(leaves, middle, stop))
+            proof.append(range_root(middle, stop))
             stop = middle
         else:
-            proof.append(_range_root(leaves, start, middle))
+            proof.append(range_root(start, middle))
             start, whole = middle, False
     # The verifier knows the old root itself, so it is sent only when the old tree is not one whole subtree.
     if not whole:
-        proof.append(_range_root(leaves, start, stop))
+        proof.append(range_root(start, stop))
     return tuple(reversed(proof))
 
 
@@ -190,6 +201,14 @@ class Frontier:
             carry, trailing = node_hash(self._nodes.pop(), carry), trailing >> 1
         self._nodes.append(carry)
         self._size += 1
+
+    def completing(self, leaf: bytes) -> Iterator[tuple[int, bytes]]:
+        """Height and root of each subtree that this leaf would complete, smallest first; nothing is added."""
+        carry, trailing, height = leaf, self._size, 0
+        while trailing & 1:
+            height += 1
+            carry, trailing = node_hash(self._nodes[-height], carry), trailing >> 1
+            yield height, carry
 
     def root(self) -> bytes:
         """Merkle tree hash of all leaves appended so far, 32 bytes."""
