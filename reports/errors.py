@@ -11,6 +11,16 @@ class ReportNotFoundError(NotFoundError):
         super().__init__(f"report {report_id} does not exist", report=str(report_id))
 
 
+class NodeNotFoundError(NotFoundError):
+    code = "node_not_found"
+
+    def __init__(self, model: str, wanted: str) -> None:
+        super().__init__(
+            f"{model} has no node {wanted!r}; write KIND:NAME, such as version:v2, run:ID, dataset:NAME, report:ID or "
+            "base_model:NAME, or the digest of a node", field="of", value=wanted,
+        )  # fmt: skip
+
+
 class ReportNotReadyError(ConflictError):
     """The report is still being built, or will never be: nothing is wrong with the service."""
 

@@ -33,9 +33,11 @@ from reports.facts.gather import gather
 from reports.facts.runs import losses
 from reports.facts.standing import champion_at
 from reports.facts.timelines import timeline
+from reports.lineage.graph import described, node_of_report
 from reports.render.bundle import write_bundle
 from reports.render.pdf import typeset
 from reports.tables import Report
+from retrain.provenance.nodes import Nodes
 from retrain.registry.stages import champion_document
 
 KINDS: Final = ("audit",)
@@ -191,13 +193,15 @@ def _record(site: Site, document: AuditReport, report_id: UUID, pdf: bytes, char
         row = store.report(db, report_id, lock=True)
         if (row.files or {}).get("json"):
             return  # another worker was faster; its entry counts
+        model = store.model_of(db, row.model_id)
+        node = node_of_report(row, model, described(row, Nodes.of(db, model)), files["json"])
         files["ledger_index"] = append_entry(
             db, kind="report.created", actor=row.requested_by, at=site.clock.now(),
             subject=f"model:{document.identity.model}",
             body={
                 "report": row.id, "model": document.identity.model, "kind": row.kind, "sha256": sha256(content),
                 "pdf_sha256": sha256(pdf), "charts": files["charts"],
-                "period": {"from": row.period_from, "to": row.period_to},
+                "period": {"from": row.period_from, "to": row.period_to}, **node.entry(),
             },
         )  # fmt: skip
         row.files, row.error = files, None

@@ -62,3 +62,52 @@ def listed(model: ModelName, as_json: JsonFlag = False) -> None:
     rows = [item | {n: item["document"].get(n) for n in ("licence", "consent", "expires")} for item in items]
     columns = ("kind", "name", "licence", "consent", "expires", "created_at", "created_by")
     emit_rows(rows, columns, title=f"Provenance declared for {model}", empty="Nothing is declared.")
+
+
+@app.command("of")
+def of_node(
+    model: ModelName,
+    node: Annotated[str, typer.Argument(help="version:v2, run:ID, dataset:NAME, report:ID, base_model:NAME, a digest")],
+    results: Annotated[bool, typer.Option("--results", help="what was made from it, instead of its sources")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what something was made from, down to events and base model; or with --results what became of it."""
+    params = {"of": node, "direction": "results" if results else "sources"}
+    graph = client().json("GET", f"{model_path(model)}/lineage", params=params)
+    if as_json:
+        emit_json(graph)
+        return
+    rows = [
+        {**one, "name": one["name"][:60], "licence": (one["declared"] or {}).get("licence"),
+         "consent": (one["declared"] or {}).get("consent"), "digest": str(one.get("digest") or one["node"])[7:19]}
+        for one in graph["nodes"]
+    ]  # fmt: skip
+    columns = ("kind", "name", "digest", "licence", "consent", "entry", "standing")
+    emit_rows(rows, columns, title=f"{node} of {model}: {'results' if results else 'sources'}", empty="Nothing.")
+
+
+@app.command()
+def event(
+    model: ModelName,
+    event_id: Annotated[str | None, typer.Argument(help="id of the event")] = None,
+    digest: Annotated[str | None, typer.Option(help="or its keyed digest, from an earlier answer")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what an event ended up in; also after it was erased."""
+    params = {name: value for name, value in (("event_id", event_id), ("digest", digest)) if value is not None}
+    found = client().json("GET", f"{model_path(model)}/lineage/event", params=params)
+    if as_json:
+        emit_json(found)
+        return
+    lines = [
+        f"{event_id or 'Event'} of {model}: {found['state']}. Its digest: {found['digest']}",
+        *(f"window {w['number']} of {w['scale']}: {w['verdict']}" for w in found["windows"]),
+        *(f"dataset {d['name']} ({d['role']})" + (", erased from it since" if d["erasures"] else "")
+          for d in found["datasets"]),
+        *(f"run {r['run']}: {r['state']}, {', '.join(r['roles'])}" for r in found["runs"]),
+        *(f"version {v['version']} ({v['stage']}): {v['why']}" for v in found["versions"]),
+        *(f"report {r['report']}: {'; '.join(r['why'])}" for r in found["reports"]),
+        *(f"explanation {e['digest'][:19]}... of version {e['version']}" for e in found["explanations"]),
+    ]  # fmt: skip
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)

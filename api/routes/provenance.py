@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep, StorableText
 from governance.access.roles import Caller, Permission
 from monitor import store as monitored
 
@@ -63,3 +63,36 @@ def declared(_: Reader, model: str, db: ReadDb) -> Page[DeclarationOut]:
     from retrain.provenance.declarations import declarations
 
     return Page[DeclarationOut].of(declarations(db, monitored.model(db, model).id))
+
+
+@router.get("/lineage")
+def lineage(
+    _: Reader, model: str, db: ReadDb,
+    of: Annotated[
+        StorableText | None,
+        Query(description="a node: version:v2, run:ID, dataset:NAME, report:ID, base_model:NAME, or its digest"),
+    ] = None,
+    direction: Annotated[
+        Literal["sources", "results", "both"],
+        Query(description="sources: what it was made from; results: what was made from it"),
+    ] = "sources",
+) -> dict[str, Any]:  # fmt: skip
+    """What things of a model were made from, as a graph; the whole without `of`."""
+    from reports.lineage.graph import graph_of
+
+    graph = graph_of(db, monitored.model(db, model))
+    if of is not None:
+        graph = graph.around(of, up=direction != "results", down=direction != "sources")
+    return graph.document
+
+
+@router.get("/lineage/event")
+def event(
+    _: Annotated[Caller, requires(Permission.EVENTS_READ)], model: str, site: SiteDep, db: ReadDb,
+    event_id: Annotated[StorableText | None, Query(min_length=1, max_length=200)] = None,
+    digest: Annotated[str | None, Query(description="keyed digest of the id, from an earlier answer")] = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What an event ended up in: windows, datasets, runs, versions, reports, explanations; also once it is erased."""
+    from reports.lineage.events import ended_up_in
+
+    return ended_up_in(site, db, monitored.model(db, model), event_id=event_id, digest=digest)

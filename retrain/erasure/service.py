@@ -22,6 +22,8 @@ KEPT: Final = (
     "The ledger holds digests, counts and times; digests of files that are gone are explained by this proof.",
     "Verdicts and KPIs made before are sums over many rows; they stay as they were recorded, but for values of a "
     "category that no row is left with, which were taken out of their words. Reports made before stay whole.",
+    "Which events a dataset held stays as keyed digests of their ids, so that it can be asked which versions learned "
+    "from an erased event by whoever knows its id; without the installation's key they tell nothing.",
     "Weights of adapters cannot be searched for a person; the versions that learned from the rows are listed.",
     "Copies outside this installation (backups, exports, bundles handed out) are not reached.",
 )

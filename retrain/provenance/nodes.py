@@ -169,9 +169,3 @@ def _span(row: Dataset) -> dict[str, Any]:
 def explanation_node(version: Node, model: str, artifact: str) -> Node:
     """An explanation of one decision, which its artifact alone names."""
     return Node("explanation", artifact, {"model": model}, (Source("explains", version.digest),))
-
-
-def report_node(report: str, model: str, content: str, sources: Sequence[Node], period: Mapping[str, Any]) -> Node:
-    """A report and the versions, runs and datasets that it describes."""
-    facts = {"model": model, "digest": content, "period": dict(period)}
-    return Node("report", report, facts, tuple(Source(f"describes_{n.kind}", n.digest) for n in sources))

@@ -23,6 +23,7 @@ from monitor.tables import ReferenceRow, StoredProfile
 from monitor.upkeep import digests
 from monitor.windows.evaluate import evaluate
 from reports import service as report_service
+from reports.lineage.events import ended_up_in
 from retrain.tables import ModelVersion
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
@@ -151,3 +152,21 @@ def test_a_report_made_afterwards_holds_and_says_what_was_erased(lived_in: Site,
     erased = [d["provenance"]["erasures"][0]["erasure"] for d in sets if "erasures" in d["provenance"]]
     assert set(erased) == {proof["id"]}
     assert left(lived_in, MARKER) == []
+
+
+@SQLITE_FIRST
+def test_what_an_erased_event_ended_up_in_is_told_by_its_digest_still(lived_in: Site) -> None:
+    with lived_in.database.read() as db:
+        model = model_named(db, world.NAME)
+        told = {one: ended_up_in(lived_in, db, model, event_id=one) for one in HERS}
+    before = max(told.values(), key=lambda found: (len(found["versions"]), len(found["datasets"])))
+    assert before["datasets"]
+    erase(lived_in)
+    with lived_in.database.read() as db:
+        after = ended_up_in(lived_in, db, model, event_id=before["event_id"])
+        by_digest = ended_up_in(lived_in, db, model, digest=before["digest"])
+    assert after["state"] == "not stored: erased, or older than the model's retention"
+    assert [v["version"] for v in after["versions"]] == [v["version"] for v in before["versions"]]
+    assert after["datasets"][0]["digest"] == before["datasets"][0]["digest"]  # as it was trained on
+    assert len(after["datasets"][0]["erasures"]) == 1
+    assert (by_digest["datasets"], by_digest["versions"]) == (after["datasets"], after["versions"])
