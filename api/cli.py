@@ -19,6 +19,7 @@ from api.commands import (
     doctor,
     envelope,
     erase,
+    export,
     first_model,
     ingest,
     init,
@@ -68,6 +69,9 @@ app.add_typer(changes.app, name="changes", help="Changes of a spec that wait for
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
 app.add_typer(provenance.app, name="provenance", help="Licence, consent and source of data and base models: add, list.")
+app.add_typer(
+    export.app, name="export", help="Provenance for other tools: OpenLineage, PROV, Croissant, ML-BOM, signature."
+)
 app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, keys and their rotation, repair.")
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
 
 from api.http.auth import requires
@@ -96,3 +96,28 @@ def event(
     from reports.lineage.events import ended_up_in
 
     return ended_up_in(site, db, monitored.model(db, model), event_id=event_id, digest=digest)
+
+
+@router.get("/exports/{form}", response_class=Response)
+def export(
+    _: Reader, model: str,
+    form: Literal["openlineage", "prov", "prov-n", "croissant", "mlbom", "model-signature", "model-signature-key"],
+    site: SiteDep, db: ReadDb,
+    version: Annotated[
+        StorableText | None,
+        Query(max_length=64, description="of mlbom and model-signature: by default the champion; of openlineage and "
+              "prov: only what this version was made from"),
+    ] = None,
+    dataset: Annotated[StorableText | None, Query(max_length=100, description="of croissant: name or digest")] = None,
+) -> Response:  # fmt: skip
+    """The provenance of a model in another tool's form; no row and no protected column is in any of them."""
+    from reports.lineage.exports import EXPORTS, Asked
+
+    made = EXPORTS[form]
+    content = made.make(Asked(site, db, model, version, dataset))
+    name = "-".join(filter(None, (model, version, form)))
+    headers = {
+        "Content-Disposition": f'attachment; filename="{name}.{made.suffix}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(content, media_type=made.media_type, headers=headers)

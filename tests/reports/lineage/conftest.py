@@ -16,6 +16,7 @@ from reports import service as reports
 from retrain import jobs
 from tests.once import once
 from tests.retrain import lending, world
+from tests.retrain.registry.test_versions import Http
 
 
 def _open(home: Path) -> tuple[Site, ManualClock]:
@@ -50,3 +51,8 @@ def lent(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
     clock.move_to(world.START + timedelta(days=2))
     yield site
     site.close()
+
+
+@pytest.fixture(scope="session")
+def http(lent: Site) -> Http:
+    return Http(lent)

@@ -60,8 +60,7 @@ def test_a_row_that_was_changed_differs_from_what_the_ledger_has(lent: Site) -> 
     assert found["version", "v2"] == "differs"
 
 
-def test_an_event_is_followed_to_all_that_was_made_of_it(lent: Site) -> None:
-    http = Http(lent)
+def test_an_event_is_followed_to_all_that_was_made_of_it(http: Http) -> None:
     path = f"/api/v1/models/{world.NAME}/lineage/event"
     found = http.send("GET", path, params={"event_id": "e255"}).json()
     assert found["state"] == "stored"
