@@ -57,7 +57,7 @@ for command in (
     serve.serve, serve.api, serve.worker, signer.signer, train.train, init.init, init.schema, first_model.first_model,
     models.apply, ingest.ingest, quarantine.quarantine,
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
-    versions.approve,
+    versions.approve, versions.attest,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
     versions.card, versions.adapter, stop.stop, report.report, maintenance.deploy, erase.erase, erase.erasures,
     replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,

@@ -74,6 +74,17 @@ def approve(run: RunId, reason: Reason, as_json: JsonFlag = False) -> None:
     _show_run(client().json("POST", f"/api/v1/runs/{run}/approve", json={"reason": reason}), as_json)
 
 
+def attest(
+    run: RunId,
+    statement: Annotated[str, typer.Option(help="what you validated, and what you found; kept in the ledger")],
+    evidence: Annotated[str, typer.Option(help="digest, address or number of the document that shows it")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Attest, as a validator, that a run's candidate was validated; the high tier asks for it beside approvals."""
+    body = {"statement": statement, "evidence": evidence}
+    _show_run(client().json("POST", f"/api/v1/runs/{run}/attest", json=body), as_json)
+
+
 def reject(run: RunId, reason: Reason, as_json: JsonFlag = False) -> None:
     """Reject a run that waits for approval; the champion stays."""
     _show_run(client().json("POST", f"/api/v1/runs/{run}/reject", json={"reason": reason}), as_json)
@@ -100,6 +111,7 @@ def run(run_id: RunId, as_json: JsonFlag = False) -> None:
         f"Approvals: {approval['needed']} needed, {approval['given']} given"
         + "".join(f", {name}" for name in approval["by"])
         + ".",
+        *([f"Attested by: {', '.join(approval['attested_by']) or 'nobody yet'}."] if approval["attestation"] else []),
         *(f"{name}: {value}." for name, value in training(found["metrics"]) if name in TOLD),
         *(f"Does not count: {line}." for line in approval["void"]),
         *(f"Gate {g['gate']}: {g['verdict']}, {g['reason']}" for g in found["gates"]),

@@ -20,7 +20,7 @@ from monitor.spec.duration import duration
 from monitor.tables import Model
 from reports import service as reports
 from retrain.runs.again import promote_again
-from retrain.runs.approve import approve_run, reject_run
+from retrain.runs.approve import approve_run, attest_run, reject_run
 from retrain.runs.consider import start_manual
 from retrain.runs.promote import roll_back_listed
 
@@ -92,6 +92,14 @@ def _time(form: dict[str, str]) -> timedelta:
 @router.post("/runs/{run_id}/approve")
 def approve(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     approve_run(site, db, run_id, caller, reason_of(form))
+    return RedirectResponse(f"/runs/{run_id}", 303)
+
+
+@router.post("/runs/{run_id}/attest")
+def attest(
+    caller: Annotated[Caller, requires(Permission.VALIDATE)], run_id: UUID, site: SiteDep, db: Db, form: Form
+) -> RedirectResponse:
+    attest_run(site, db, run_id, caller, reason_of(form), form.get("evidence", "")[:2000])
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 

@@ -110,7 +110,7 @@ def _drawn(svg: str) -> Markup:
 
 
 @router.get("/runs/{run_id}")
-def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
+def run_page(caller: Reader, run_id: UUID, site: SiteDep, db: ReadDb) -> HTMLResponse:
     run = retrain_store.run(db, run_id)
     model = store.model_of(db, run.model_id)
     datasets = store.datasets(db, [run.train_dataset_id, run.eval_dataset_id, run.holdout_dataset_id])
@@ -125,7 +125,8 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
         gates=retrain_store.gates(db, run.id), datasets=sorted(datasets.values(), key=lambda d: d.role),
         compared=runs.evaluation(run.evaluation), trained=runs.training(run.metrics), loss=loss,
         configured=runs.configuration(run.config, run.metrics),
-        cite=citations.find, progress=progress(run), active=run.state in ACTIVE, standing=standing_of(db, run),
+        cite=citations.find, progress=progress(run), active=run.state in ACTIVE,
+        standing=standing_of(db, run, site.clock.now()),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import Db, Out, Page, ReadDb, SiteDep, StorableText, body_of, taken
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep, StorableText, body_of, taken
 from api.routes.versions import Mover, ReasonIn, RolledBackOut, VersionOut, rolled_back
 from governance.access.roles import Caller, Permission
 from monitor import store as monitored
@@ -29,6 +29,15 @@ class StartIn(ReasonIn):
         description="consider the policy as a scheduler does, and start a run only if one of its triggers fires and "
         "nothing blocks; otherwise a person's request is a trigger of its own",
     )
+
+
+class AttestIn(In):
+    statement: str = Field(min_length=1, max_length=2000, description="what was validated, and what was found")
+    evidence: str = Field(
+        min_length=1, max_length=2000,
+        description="where it can be looked up: digest, address or number of a document; kept in the ledger, no "
+        "personal data",
+    )  # fmt: skip
 
 
 class DatasetOut(Out):
@@ -93,6 +102,8 @@ class ApprovalStandingOut(Out):
     started_by: str | None = Field(description="null: the policy")
     by: list[str]
     void: list[str] = Field(description="approvals that do not count, each with the reason")
+    attestation: bool = Field(description="whether the tier asks for a validator's attestation")
+    attested_by: list[str] = Field(description="validators whose attestation counts")
     missing: list[str] = Field(description="all that stands between the run and its promotion")
 
 
@@ -171,16 +182,17 @@ def runs(_: Reader, model: str, db: ReadDb) -> Page[RunRow]:
 
 
 @router.get("/runs/{run_id}")
-def read(_: Reader, run_id: UUID, db: ReadDb) -> RunOut:
+def read(_: Reader, run_id: UUID, site: SiteDep, db: ReadDb) -> RunOut:
     from retrain.registry.standing import standing_of
 
     run = store.run(db, run_id)
-    found, gates = standing_of(db, run), tuple(GateOut.of(gate) for gate in store.gates(db, run_id))
+    found, gates = standing_of(db, run, site.clock.now()), tuple(GateOut.of(gate) for gate in store.gates(db, run_id))
     counted = found.counted
     approval = ApprovalStandingOut(
         needed=found.rules.approvals, given=len(counted.by), by=[s.named for s in counted.by],
         started_by=found.starter.named if found.starter else None,
-        void=[f"{s.named}: {why}" for s, why in counted.void],
+        void=[f"{s.named}: {why}" for s, why in (*counted.void, *found.attested.void)],
+        attestation=found.rules.attestation, attested_by=[s.named for s in found.attested.by],
         missing=list(found.missing) if run.state not in store.FINAL_STATES else [],
     )  # fmt: skip
     return RunOut.of(run).model_copy(update={"gates": gates, "approval": approval})
@@ -206,6 +218,16 @@ def approve(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: D
     from retrain.runs.approve import approve_run
 
     return RunRow.of(approve_run(site, db, run_id, caller, body.reason))
+
+
+@router.post("/runs/{run_id}/attest")
+def attest(
+    caller: Annotated[Caller, requires(Permission.VALIDATE)], run_id: UUID, body: AttestIn, site: SiteDep, db: Db
+) -> RunRow:
+    """A validator's statement about the candidate, which the high tier asks for beside the approvals."""
+    from retrain.runs.approve import attest_run
+
+    return RunRow.of(attest_run(site, db, run_id, caller, body.statement, body.evidence))
 
 
 @router.post("/runs/{run_id}/reject")

@@ -34,9 +34,12 @@ TABLE: Final = {
 
 
 def asked(risk: str, approval: str) -> Tier:
-    """What a model's tier and its own `retrain.approval` ask for together."""
+    """What a model's tier and its own `retrain.approval` ask for together.
+
+    Where a tier asks for nobody, a spec is loosened and a stop lifted by one person, whatever a promotion needs.
+    """
     tier, own = TABLE[risk], APPROVALS[approval]
     return Tier(
-        risk, promotion=max(tier.promotion, own), loosening=max(tier.loosening, own), lifting=max(tier.lifting, own),
-        attestation=tier.attestation,
+        risk, promotion=max(tier.promotion, own), loosening=max(tier.loosening, own) if tier.loosening else 0,
+        lifting=max(tier.lifting, own) if tier.lifting else 0, attestation=tier.attestation,
     )  # fmt: skip

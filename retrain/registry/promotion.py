@@ -47,7 +47,7 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     row = store.candidate(db, run)
     if run.state not in ("evaluating", "awaiting_approval") or row is None or row.stage == "champion":
         raise RunStateError(run_id, run.state, "evaluated and not yet promoted or rejected")
-    found = standing_of(db, run)
+    found = standing_of(db, run, site.clock.now())
     if blocked := found.rules.blocked():
         raise NotGatedError(row.version, blocked)
     present = store.champion(db, model.id)
@@ -67,10 +67,11 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     check(material, [s.envelope for s in found.rules.sets], site.clock.now())
     if found.stale:
         raise RulesChangedError(run_id, model.revision)
-    if missing := (*found.missing_gates, *found.missing_approvals):
+    if missing := (*found.missing_gates, *found.missing_people):
         raise NotGatedError(row.version, missing)
     site.artifacts.check_folder(row.adapter)
     by = {"approved_by": [signer_line(s) for s in found.counted.by], "by": signer_line(signer(db, actor))}
+    by |= {"attested_by": [signer_line(s) for s in found.attested.by]} if found.attested.by else {}
     if run.to_stage == "champion":
         crown(site, db, model, row, actor, reason=reason, kind="version.promoted", more=by)
         monitor.open_reference(site, db, model.id, reason=f"version {row.version} promoted")

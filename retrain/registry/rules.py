@@ -10,13 +10,13 @@ from typing import Any, Final, Self
 
 from core.canonical import digest
 from governance.access.signers import Signer
+from governance.policy.tiers import Tier, asked
 from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule
 from monitor.spec.retraining import Retrain
 from retrain.gates.base import GateInputs, GateResult
 
-APPROVALS: Final = {"none": 0, "one": 1, "two": 2}
 # What says when a run starts and what it trains was decided at its start; no promotion rests on it.
 STARTING: Final = frozenset(
     {"when", "cooldown", "worse_by", "allowed_hours", "min_outcomes", "budget", "recipe", "approval"}
@@ -33,6 +33,7 @@ class RuleSet:
     policy: Retrain
     fairness: tuple[FairnessRule, ...]
     columns: Mapping[str, Any]  # those of ROLES and the target: role and type
+    risk: str = "limited"
 
     @classmethod
     def of(cls, revision: int, spec: ModelSpec) -> Self | None:
@@ -42,7 +43,7 @@ class RuleSet:
         columns: dict[str, list[str]] = {n: [c.role, c.type] for n, c in spec.columns.items() if c.role in ROLES}
         if spec.target is not None:
             columns[spec.target] = ["target", spec.columns[spec.target].type]
-        return cls(revision, spec.retrain, tuple(spec.monitors.fairness), columns)
+        return cls(revision, spec.retrain, tuple(spec.monitors.fairness), columns, spec.risk)
 
     @property
     def envelope(self) -> Envelope:
@@ -75,7 +76,16 @@ class Rules:
     @property
     def approvals(self) -> int:
         """How many people must approve: the larger number."""
-        return max(APPROVALS[s.policy.approval] for s in (self.start, self.now) if s is not None)
+        return max(tier.promotion for tier in self._tiers)
+
+    @property
+    def attestation(self) -> bool:
+        """Whether a validator must attest, by the tier of either set."""
+        return any(tier.attestation for tier in self._tiers)
+
+    @property
+    def _tiers(self) -> tuple[Tier, ...]:
+        return tuple(asked(s.risk, s.policy.approval) for s in (self.start, self.now) if s is not None)
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -142,6 +152,8 @@ class Approval:
     signer: Signer
     terms: str | None  # of the rules it was given under; None if they were not recorded
     revision: int | None = None
+    covers: str | None = None  # digest of what was approved; None of an earlier release, which recorded none
+    void: str | None = None  # why it counts no more, whatever the rules are
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +164,17 @@ class Counted:
     void: tuple[tuple[Signer, str], ...]
 
 
-def count(approvals: Sequence[Approval], starter: Signer | None, terms: str) -> Counted:
-    """Count the people who approve a run under these terms. The one who started it is never among them."""
+def count(approvals: Sequence[Approval], starter: Signer | None, terms: str, covers: str | None = None) -> Counted:
+    """Count the people who approve a run under these terms. The one who started it is never among them.
+
+    Args:
+        covers: digest of what would be promoted.
+    """
     people: list[tuple[Signer, frozenset[str]]] = []
     void = []
     for approval in approvals:
         signer, marks = approval.signer, approval.signer.marks
-        if reason := _why_not(approval, starter, terms):
+        if reason := _why_not(approval, starter, terms, covers):
             void.append((signer, reason))
             continue
         same = [entry for entry in people if entry[1] & marks]
@@ -171,7 +187,7 @@ def count(approvals: Sequence[Approval], starter: Signer | None, terms: str) -> 
     return Counted(tuple(signer for signer, _ in people), tuple(void))
 
 
-def _why_not(approval: Approval, starter: Signer | None, terms: str) -> str | None:
+def _why_not(approval: Approval, starter: Signer | None, terms: str, covers: str | None) -> str | None:
     signer = approval.signer
     if signer.revoked:
         return f"key {signer.actor} was revoked; approve again with another key"
@@ -179,6 +195,10 @@ def _why_not(approval: Approval, starter: Signer | None, terms: str) -> str | No
         return f"key {signer.actor} has no declared owner, and approvals count people"
     if starter is not None and signer.marks & starter.marks:
         return "is the person who started the run"
+    if approval.void is not None:
+        return approval.void
+    if covers is not None and approval.covers is not None and approval.covers != covers:
+        return "was given for another candidate or other verdicts of its gates; approve again"
     if approval.terms != terms:
         at = "before rules were recorded" if approval.terms is None else f"under revision {approval.revision}"
         return f"approved {at}, and the rules have changed since; approve again"

@@ -1,13 +1,18 @@
 """Where a run stands before its promotion: the rules, the gates judged, who approved, and what is missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from core.canonical import digest
 from governance.access.api_keys import key_named
+from governance.access.roles import Permission
 from governance.access.signers import Signer, signer
+from governance.ledger.read import ledger_entries
+from governance.policy.approvals import expired, lost_right
 from monitor.spec.parse import parse_spec
 from monitor.store import spec_revision
 from monitor.tables import Model
@@ -17,6 +22,9 @@ from retrain.limits import LimitCheck, RunFacts, allowed
 from retrain.registry.rules import Approval, Counted, Rules, RuleSet, count, missing_gates
 from retrain.tables import Run
 
+APPROVED: Final = "run.approved"
+ATTESTED: Final = "run.attested"
+
 
 @dataclass(frozen=True, eq=False)
 class Standing:
@@ -25,6 +33,8 @@ class Standing:
     stale: bool  # the gates were judged under other rules than those that hold now
     starter: Signer | None  # None: the policy started the run
     counted: Counted
+    attested: Counted  # validators whose statement counts; nobody is both validator and approver
+    covers: str  # digest of what approvals and attestations hold for
     waits_for: tuple[str, ...]  # limits that the run is past, and that nobody has allowed
 
     @property
@@ -57,11 +67,22 @@ class Standing:
         return (f"{given} of {needed} approvals given{void}", *nameless)
 
     @property
+    def missing_attestation(self) -> tuple[str, ...]:
+        if not self.rules.attestation or self.attested.by:
+            return ()
+        void = "".join(f"; that of {s.named} does not count: {why}" for s, why in self.attested.void)
+        return (f"a validator attests that the candidate was validated, which the tier asks for{void}",)
+
+    @property
+    def missing_people(self) -> tuple[str, ...]:
+        return (*self.missing_approvals, *self.missing_attestation)
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """All that stands between the run and its promotion, in words; empty when nothing does."""
         again = ("the rules have changed since the gates were judged; they are judged again",) if self.stale else ()
         limits = tuple(f"somebody allows, once: {words}" for words in self.waits_for)
-        return (*self.rules.blocked(), *limits, *(again or self.missing_gates), *self.missing_approvals)
+        return (*self.rules.blocked(), *limits, *(again or self.missing_gates), *self.missing_people)
 
 
 def rules_of(db: Session, run: Run) -> Rules:
@@ -75,17 +96,24 @@ def rules_of(db: Session, run: Run) -> Rules:
     return Rules(start, RuleSet.of(now, store.spec_at(db, model.id, now)))
 
 
-def standing_of(db: Session, run: Run) -> Standing:
+def standing_of(db: Session, run: Run, now: datetime | None = None) -> Standing:
+    """
+    Args:
+        now: of a run that is open, the time at which approvals are counted; without it none has expired.
+    """
     rules, starter = rules_of(db, run), starter_of(db, run)
     judged = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run.id)}
     # A run of an earlier release was judged under the rules it started with.
     under = run.rules["terms"] if run.rules else Rules(rules.start, rules.start).terms
-    given = [_approval(db, run, a) for a in run.approvals]
-    counted = count(given, starter, rules.terms)
+    covers, until = covers_of(db, run), run.finished_at or now
+    recorded = {_mark(e["body"]) for e in ledger_entries(db, (APPROVED,), f"run:{run.id}")}
+    given = [_approval(db, run, a, until, recorded) for a in run.approvals]
+    counted = count(given, starter, rules.terms, covers)
     if run.state in store.FINAL_STATES and not run.rules:  # counted as an earlier release did
         counted = Counted(tuple(a.signer for a in given), ())
+    attested = _attested(db, run, starter, rules.terms, covers, counted.by, until)
     asked = tuple(str(one["reason"]) for one in run.outside)
-    return Standing(rules, judged, bool(judged) and under != rules.terms, starter, counted, asked)
+    return Standing(rules, judged, bool(judged) and under != rules.terms, starter, counted, attested, covers, asked)
 
 
 def starter_of(db: Session, run: Run) -> Signer | None:
@@ -99,12 +127,56 @@ def starter_of(db: Session, run: Run) -> Signer | None:
     return None
 
 
-def _approval(db: Session, run: Run, given: Mapping[str, Any]) -> Approval:
+def covers_of(db: Session, run: Run) -> str:
+    """Digest of what an approval holds for: the candidate with its weights, and the verdicts of its gates."""
+    row = store.candidate(db, run)
+    verdicts = sorted((g.gate, g.verdict) for g in store.gates(db, run.id))
+    return digest(
+        {
+            "run": run.id, "version": run.candidate_version, "adapter": row.adapter if row else None,
+            "base": row.base_digest if row else None, "champion": run.champion_version, "stage": run.to_stage,
+            "share": run.traffic_share, "config": run.config_digest, "gates": verdicts,
+        }
+    )  # fmt: skip
+
+
+def _mark(line: Mapping[str, Any]) -> tuple[Any, ...]:
+    return line.get("actor"), line.get("key"), line.get("terms"), line.get("covers")
+
+
+def _attested(
+    db: Session, run: Run, starter: Signer | None, terms: str, covers: str, approvers: Sequence[Signer],
+    until: datetime | None,
+) -> Counted:  # fmt: skip
+    """Validators whose statement about this candidate counts: people who neither started nor approve the run."""
+    model = db.get_one(Model, run.model_id).name
+    statements = []
+    for entry in ledger_entries(db, (ATTESTED,), f"run:{run.id}"):
+        body, at = entry["body"], datetime.fromisoformat(entry["at"])
+        who = signer(db, body["actor"], body.get("key"), body.get("owner"))
+        same = next((s for s in approvers if s.marks & who.marks), None)
+        void = f"approves the run too, as {same.named}; a validator is another person" if same else None
+        void = void or lost_right(db, who, Permission.VALIDATE, model) or (expired(at, until) if until else None)
+        statements.append(Approval(who, body.get("terms"), body.get("spec_revision"), body.get("covers"), void))
+    return count(statements, starter, terms, covers)
+
+
+def _approval(
+    db: Session, run: Run, given: Mapping[str, Any], until: datetime | None, recorded: Set[tuple[Any, ...]]
+) -> Approval:
     who = signer(db, given["actor"], given.get("key"), given.get("owner"))
     row = key_named(db, given["actor"])
     if row is not None and row.revoked_at is not None and run.finished_at is not None:
         who = replace(who, revoked=row.revoked_at <= run.finished_at)
-    return Approval(who, given.get("terms"), given.get("spec_revision"))
+    void = None
+    if run.state not in store.FINAL_STATES:
+        model = db.get_one(Model, run.model_id).name
+        void = lost_right(db, who, Permission.RUN_APPROVE, model)
+        if until is not None:
+            void = void or expired(datetime.fromisoformat(given["at"]), until)
+        if _mark(given) not in recorded:
+            void = "stands in the table and not in the ledger, so it was added outside Assay"
+    return Approval(who, given.get("terms"), given.get("spec_revision"), given.get("covers"), void)
 
 
 def exceptions_of(db: Session, run: Run) -> tuple[Mapping[str, Any], ...]:

@@ -17,7 +17,7 @@ from monitor.tables import Model
 from retrain import store
 from retrain.errors import ApprovalError, EnvelopeError, NotGatedError, RulesChangedError, RunStateError
 from retrain.registry.promotion import promote_run
-from retrain.registry.standing import standing_of
+from retrain.registry.standing import ATTESTED, standing_of
 from retrain.registry.versions import reject_candidate
 from retrain.runs.record import record_run
 from retrain.runs.waiting import allow, wait
@@ -42,7 +42,7 @@ def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: s
     model = db.get_one(Model, run.model_id, with_for_update=True)  # before the ledger's head, as everywhere
     refuse_while_stopped(db, model.name, f"an approval of run {run_id}")
     who = _person(db, caller)
-    found = standing_of(db, run)
+    found = standing_of(db, run, site.clock.now())
     if blocked := found.rules.blocked():
         raise NotGatedError(run.candidate_version or "", blocked)
     if found.nameless_starter is not None:
@@ -58,20 +58,70 @@ def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: s
             f"{who.named} has approved run {run_id} already, as {same.named}; a different person is needed",
             actor=who.actor,
         )
+    if same := next((s for s in found.attested.by if s.marks & who.marks), None):
+        raise ApprovalError(
+            f"{who.named} has attested run {run_id}, as {same.named}; a different person approves it", actor=who.actor
+        )
     given = signer_line(who) | {
         "at": site.clock.now().isoformat(), "reason": reason, "spec_revision": model.revision,
-        "terms": found.rules.terms,
+        "terms": found.rules.terms, "covers": found.covers,
     }  # fmt: skip
-    run.approvals = [*run.approvals, given]
-    after = standing_of(db, run)
     body = signer_line(who) | {
-        "reason": reason, "given": len(after.counted.by), "needed": after.rules.approvals,
-        "spec_revision": model.revision, "terms": found.rules.terms,
+        "reason": reason, "given": len(found.counted.by) + 1, "needed": found.rules.approvals,
+        "spec_revision": model.revision, "terms": found.rules.terms, "covers": found.covers,
     }  # fmt: skip
     record_run(site, db, run, "run.approved", caller.name, body)
-    if not after.missing_approvals:
+    run.approvals = [*run.approvals, given]
+    after = standing_of(db, run, site.clock.now())
+    if not after.missing_people:
         names = ", ".join(s.named for s in after.counted.by)
         promote_or_judge_again(site, db, run, caller.name, reason=f"approved by {names}")
+    return run
+
+
+def attest_run(site: Site, db: Session, run_id: UUID, caller: Caller, statement: str, evidence: str) -> Run:
+    """Record a validator's statement about a candidate; with it the last thing that was missing may be there.
+
+    Args:
+        statement: what was validated, and what was found.
+        evidence: where it can be looked up: the digest, address or number of a document.
+
+    Raises:
+        RunNotFoundError, RunStateError: no such run, or it does not wait for approval.
+        ApprovalError: the key has no owner, its owner started or approved the run or attested already, the run waits
+            outside its limits, or statement or evidence is empty.
+        ModelStoppedError: the model is stopped.
+    """
+    run = _waiting(db, run_id)
+    for field, text in (("statement", statement), ("evidence", evidence)):
+        if not text.strip():
+            raise ApprovalError(
+                f"the {field} is empty; say what you validated, and where that can be read", field=field
+            )
+    model = db.get_one(Model, run.model_id, with_for_update=True)
+    refuse_while_stopped(db, model.name, f"an attestation of run {run_id}")
+    if run.outside:
+        raise ApprovalError(f"run {run_id} is outside its limits and has no candidate to attest yet")
+    who, found = _person(db, caller), standing_of(db, run, site.clock.now())
+    if found.nameless_starter is not None:
+        raise ApprovalError(f"nobody may attest run {run_id} yet: {found.nameless_starter}", actor=who.actor)
+    others = [("started", found.starter)] if found.starter is not None else []
+    others += [("approved", s) for s in found.counted.by]
+    others += [("attested", s) for s in found.attested.by]
+    for did, other in others:
+        if who.marks & other.marks:
+            raise ApprovalError(
+                f"{who.named} {did} run {run_id} as {other.named} and may not attest it; a validator is another person",
+                actor=who.actor,
+            )
+    body = signer_line(who) | {
+        "statement": statement.strip(), "evidence": evidence.strip(), "spec_revision": model.revision,
+        "terms": found.rules.terms, "covers": found.covers,
+    }  # fmt: skip
+    record_run(site, db, run, ATTESTED, caller.name, body)
+    after = standing_of(db, run, site.clock.now())
+    if not after.missing_people:
+        promote_or_judge_again(site, db, run, caller.name, reason=f"attested by {who.named}")
     return run
 
 

@@ -250,7 +250,7 @@ def evaluate(site: Site, run_id: UUID) -> None:
     The rules in force may change while a run is judged; then it is judged again.
     """
     with site.database.read() as db:
-        found = standing_of(db, store.run(db, run_id))
+        found = standing_of(db, store.run(db, run_id), site.clock.now())
     if found.unjudged and not found.rules.blocked():
         try:
             _judge(site, run_id, found.rules)
@@ -310,7 +310,7 @@ def _promotable(site: Site, run_id: UUID) -> bool:
         run = store.run(db, run_id, lock=True)
         if run.state != "evaluating":
             return False
-        found = standing_of(db, run)
+        found = standing_of(db, run, site.clock.now())
         blocked = found.rules.blocked()
         if found.unjudged and not blocked:
             return False  # the rules changed meanwhile; the run is evaluating still, and this step comes again
@@ -320,7 +320,7 @@ def _promotable(site: Site, run_id: UUID) -> bool:
             close_rejected(site, db, run, SYSTEM_ACTOR, words, body)
             withdraw_canary(site, db, run, [n for n in found.rules.gates if found.judged.get(n, ("",))[0] == "fail"])
             return False
-        if found.missing_approvals:
+        if found.missing_people:
             run.state = "awaiting_approval"
             return False
         return True
