@@ -186,6 +186,7 @@ def _read_and_verify(
 
     from sqlalchemy.exc import SQLAlchemyError
 
+    import migrations.tables  # noqa: F401 - every mapped class: rows of a class that is not loaded cannot be held
     from core.db_reading import reading
     from governance.binding.check import check_rows
     from governance.ledger.extends import places_of

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from governance.binding.entries import binding_entries
 from governance.binding.stored import stored_rows
-from governance.binding.values import bound_columns, bound_tables, table_of
+from governance.binding.values import bound_tables, table_of
 from governance.proof import merkle
 from governance.tables import LedgerBinding
 from governance.verify.findings import Finding
@@ -55,9 +55,10 @@ def check_rows(db: Session) -> RowsVerdict:
         return RowsVerdict()
     checked = _Check(expected)
     for name, mapper in tables.items():
-        columns = {column["name"] for column in there.get_columns(name)} if there.has_table(name) else set()
-        if columns >= {column for column, _, _ in bound_columns(mapper)}:
-            checked.table(name, stored_rows(db, mapper))
+        if there.has_table(name):
+            columns = frozenset(column["name"] for column in there.get_columns(name))
+            checked.table(name, stored_rows(db, mapper, columns))
+    checked.unread()
     return checked.verdict()
 
 
@@ -97,6 +98,11 @@ class _Check:
             state = self.left.pop(key)
             self._add(key, missing(key, state), state, None)
 
+    def unread(self) -> None:
+        """Rows of tables that are not there, or that this process knows no classes of."""
+        for key, state in self.left.items():
+            self._add(key, missing(key, state), state, None)
+
     def _add(self, key: Key, finding: Finding, state: RowState | None, values: Mapping[str, Any] | None) -> None:
         self.findings.append(finding)
         told = (state.read() if state is not None else None, values)
@@ -111,7 +117,8 @@ class _Check:
                 owner = values["model_id"]
                 return owner if isinstance(owner, str) else None
             found = None
-            for column in table_of(bound_tables()[table]).columns:
+            mapper = bound_tables().get(table)
+            for column in table_of(mapper).columns if mapper is not None else ():
                 for key in column.foreign_keys:
                     state = self.expected.rows.get((key.column.table.name, str(values.get(column.name))))
                     found = found or (None if state is None else (key.column.table.name, state.read()))

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.db import Base
 from governance.binding.entries import append_leaves, counted, leaf
 from governance.binding.stored import stored_rows
 from governance.binding.values import bound_columns, bound_tables
@@ -23,7 +24,7 @@ from governance.verify.rows import FOUND, STATED, Key, encode
 
 LEAVES: Final = 5000  # of one entry
 
-_KNOWN: Final[WeakKeyDictionary[Any, dict[str, frozenset[str]]]] = WeakKeyDictionary()  # by the engine of a database
+_DONE: Final[WeakKeyDictionary[Any, int]] = WeakKeyDictionary()  # by the engine of a database: tables that were mapped
 
 
 def find_rows(db: Session, now: datetime, *, except_for: Collection[Key] = ()) -> Mapping[str, frozenset[str]]:
@@ -35,17 +36,17 @@ def find_rows(db: Session, now: datetime, *, except_for: Collection[Key] = ()) -
     Returns:
         Columns by table that were found now; empty if the ledger knew all of them.
     """
-    wanted = {name: frozenset(c[0] for c in bound_columns(mapper)) for name, mapper in bound_tables().items()}
-    bind = db.get_bind()
-    if _KNOWN.get(bind) == wanted:
+    bind, mapped = db.get_bind(), len(Base.metadata.tables)  # a process maps more as it imports more
+    if _DONE.get(bind) == mapped:
         return {}
+    wanted = {name: frozenset(c[0] for c in bound_columns(mapper)) for name, mapper in bound_tables().items()}
     hold_head(db)  # two processes that start at the same moment take stock once
     known = named_columns(db)
     new = {table: columns - known.get(table, frozenset()) for table, columns in wanted.items()}
     new = {table: columns for table, columns in new.items() if columns or table not in known}
     if new:
         _find(db, new, known, set(except_for), now)
-    _KNOWN[bind] = wanted
+    _DONE[bind] = mapped
     return new
 
 

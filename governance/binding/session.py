@@ -31,7 +31,7 @@ class _Changes:
     added: dict[Key, Any] = field(default_factory=dict)  # its object
     changed: dict[Key, tuple[Any, dict[str, Any]]] = field(default_factory=dict)  # its object, and values before
     removed: dict[Key, None] = field(default_factory=dict)
-    inserted: list[tuple[Key, str]] = field(default_factory=list)  # without objects: values as JSON
+    inserted: list[tuple[Key, Mapper[Any], Mapping[str, Any]]] = field(default_factory=list)  # without objects
     erasure: UUID | None = None
 
 
@@ -49,7 +49,7 @@ def bind_inserted(db: Session, table: type[Bound], rows: Sequence[Mapping[str, A
     into = _changes(db).inserted
     for row in rows:
         ident = "/".join(str(row[name]) for name in keys_of(mapper))
-        into.append(((table_of(mapper).name, ident), encode(plain_of_mapping(row, mapper))))
+        into.append(((table_of(mapper).name, ident), mapper, row))
 
 
 def because_of_erasure(db: Session, erasure: UUID) -> None:
@@ -123,9 +123,9 @@ def _bind(clock: Clock, db: Session) -> None:
         return
     now = clock.now()
     added = {key: row for key, row in changes.added.items() if row in db}  # not of a savepoint that was rolled back
-    found = find_rows(db, now, except_for={*added, *(key for key, _ in changes.inserted)})
+    found = find_rows(db, now, except_for={*added, *(key for key, _, _ in changes.inserted)})
     leaves = [(ADDED, key, encode(plain_of(row, mapper_of(row)))) for key, row in added.items()]
-    leaves += [(ADDED, key, values) for key, values in changes.inserted]
+    leaves += [(ADDED, key, encode(plain_of_mapping(row, mapper))) for key, mapper, row in changes.inserted]
     for key, (row, before) in changes.changed.items():
         known = {name: old for name, old in before.items() if name not in found.get(key[0], ())}
         if row in db and (differs := _differs(row, known)):
@@ -153,4 +153,10 @@ def bind_rows(db: Session, rows: Iterable[Bound]) -> None:
     """Bind rows that a statement of the caller has inserted, as they are read back."""
     for row in rows:
         mapper = mapper_of(row)
-        _changes(db).inserted.append((key_of(row, mapper), encode(plain_of(row, mapper))))
+        _changes(db).inserted.append(
+            (
+                key_of(row, mapper),
+                mapper,
+                {name: getattr(row, attribute) for name, attribute, _ in bound_columns(mapper)},
+            )
+        )

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import JSON, Boolean, Float, Integer, LargeBinary, String, Table, Uuid, inspect
 from sqlalchemy.orm import Mapper
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from core.db import Base, Bound, UtcDateTime
 
@@ -94,12 +95,21 @@ def plain_of(row: Any, mapper: Mapper[Any]) -> dict[str, Any]:
 def plain_of_mapping(values: Mapping[str, Any], mapper: Mapper[Any]) -> dict[str, Any]:
     """The bound values of a row that is inserted without an object: what is not given has its default."""
     found = {}
-    for name, _, rule in bound_columns(mapper):
-        default = mapper.local_table.columns[name].default
-        given = default.arg if default is not None and default.is_scalar else None
-        value = values.get(name, given)
+    for name, rule, default in _defaults(mapper):
+        value = values.get(name, default)
         found[name] = None if value is None else rule(value)
     return found
+
+
+@cache
+def _defaults(mapper: Mapper[Any]) -> tuple[tuple[str, Plain, Any], ...]:
+    """Name, rule and default of each bound column."""
+    columns = table_of(mapper).columns
+    found = []
+    for name, _, rule in bound_columns(mapper):
+        default = columns[name].default
+        found.append((name, rule, default.arg if isinstance(default, ScalarElementColumnDefault) else None))
+    return tuple(found)
 
 
 # --- as a database stores them ----------------------------------------------------------------------------------------

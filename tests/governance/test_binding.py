@@ -5,7 +5,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from governance.binding.check import RowsVerdict, check_rows
-from governance.binding.found import _KNOWN
+from governance.binding.found import _DONE
 from governance.ledger import guard
 from monitor.site import Site
 from monitor.tables import Alert, Measurement
@@ -91,7 +91,7 @@ def test_what_the_service_changes_later_hides_nothing(site: Site, story: Story) 
 
 def test_rows_from_before_are_held_to_what_they_were_when_they_were_found(site: Site, story: Story) -> None:
     outside(site, "delete from ledger_binding", "delete from ledger_entry where kind like 'rows.%'")
-    _KNOWN.pop(site.database.engine)
+    _DONE.pop(site.database.engine)
     site.database.engine.dispose()
     with site.database.write() as db:
         db.scalars(select(Alert)).all()[0].note = "seen"
