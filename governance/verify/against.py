@@ -107,8 +107,8 @@ class _Held:
         if merkle.verify_consistency(head.size, count, head.root, merkle.root(self._leaves), proof):
             many = f"{agreeing} checkpoints agree; of the newest, " if agreeing > 1 else ""
             self._words.append(
-                f"{many}its {head.size} entries are the first of the {count} here (consistency proof of {len(proof)} "
-                "hashes)"
+                f"{many}its {head.size} entries are the first of the {count} here, as a consistency proof of {len(proof)} "
+                f"{'hash' if len(proof) == 1 else 'hashes'} shows"
             )
 
     def _hold(self, head: Checkpoint, agreed: int) -> None:
