@@ -106,9 +106,10 @@ class _Held:
         proof = merkle.consistency_proof(self._leaves, head.size, count)
         if merkle.verify_consistency(head.size, count, head.root, merkle.root(self._leaves), proof):
             many = f"{agreeing} checkpoints agree; of the newest, " if agreeing > 1 else ""
+            hashes = "1 hash" if len(proof) == 1 else f"{len(proof)} hashes"
             self._words.append(
-                f"{many}its {head.size} entries are the first of the {count} here, as a consistency proof of {len(proof)} "
-                f"{'hash' if len(proof) == 1 else 'hashes'} shows"
+                f"{many}its {head.size} entries are the first of the {count} here, as a consistency proof of {hashes} "
+                "shows"
             )
 
     def _hold(self, head: Checkpoint, agreed: int) -> None:
