@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import AppError
 from governance import erasure
+from governance.binding.session import because_of_erasure
 from governance.erasure import Case
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.read import ledger_entries
@@ -51,6 +52,7 @@ def erase_confirmations(site: Site, case: Case, datasets: Collection[UUID]) -> N
         for artifact in artifacts:  # first, so that a crash in between never loses the name of a remaining file
             site.artifacts.delete(artifact)
         with site.database.write() as db:
+            because_of_erasure(db, case.id)
             alert = store.alert(db, alert_id, lock=True)
             erased_by = {"erasure": str(case.id), "artifact": artifacts[0]}
             gone = {"artifact": None, "evidence": None, "new_words": {}, "erased": erased_by}
@@ -165,6 +167,7 @@ def _refit(site: Site, case: Case, made_under: CurrentSpec, row: ReferenceRow, e
     except AppError as error:
         problem = f"rows of it were erased, and it cannot be fitted on the remaining rows: {error.message}"
     with site.database.write() as db:
+        because_of_erasure(db, case.id)
         stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
         before, stored.artifact, stored.problem, stored.moved = stored.artifact, artifact, problem, moved
         gone = set(erasure.remembered(db, case, "ids"))

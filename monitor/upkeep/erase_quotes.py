@@ -17,6 +17,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from governance import erasure
+from governance.binding.session import because_of_erasure
+from governance.binding.withhold import mark_quoting
 from governance.erasure import Case
 from monitor import store
 from monitor.notify import outbox
@@ -47,13 +49,18 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
         windows = [w.id for w in everywhere if erased and (w.baseline_id in resting or held_erased(w, erased))]
         found = {value for w in windows for value in _quoted_values(db, w)}
     with site.database.write() as db:  # they are judged again, from the rows that are left
+        because_of_erasure(db, case.id)
         for verdict in db.scalars(select(LaterVerdict).where(LaterVerdict.window_id.in_(windows))):
             db.delete(verdict)
     declared = json.dumps(current.spec.document, ensure_ascii=False)
     gone = {v for v in found if v and v not in declared} - _still_present(site, current.spec, found)
     gone.discard(ERASED_MARK)
+    if gone:
+        with site.database.write() as db:
+            mark_quoting(db, case.id, gone, site.clock.now())
     for window_id in windows if gone else ():
         with site.database.write() as db:
+            because_of_erasure(db, case.id)
             if _redact_window(db, window_id, gone):
                 erasure.remember(db, case, "withheld", {str(window_id): 1})
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from governance import erasure
+from governance.binding.session import because_of_erasure
 from governance.erasure import Case
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store as monitored
@@ -69,6 +70,7 @@ def _erase(site: Site, case: Case, row: Dataset, columns: Sequence[str]) -> None
         "rows_removed": frame.height - kept.height,
     }  # fmt: skip
     with site.database.write() as db:
+        because_of_erasure(db, case.id)
         stored = db.get_one(Dataset, row.id, with_for_update=True)
         if row.run_id is None:
             # A run samples registered rows by number, and numbers shift; its copies are found by source and text.
@@ -157,6 +159,7 @@ def _erase_predictions(site: Site, case: Case, run: Run, sets: Sequence[Dataset]
     mark = {"erasure": str(case.id), "digest_before": before, "digest_after": after,
             "rows_removed": predictions.height - kept.height}  # fmt: skip
     with site.database.write() as db:
+        because_of_erasure(db, case.id)
         stored = store.run(db, run.id, lock=True)
         found = dict(stored.evaluation or {})
         stored.evaluation = {**found, "predictions": after, "erasures": [*found.get("erasures", []), mark]}

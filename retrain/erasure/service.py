@@ -9,6 +9,7 @@ from core.canonical import canonical
 from core.errors import AppError, BusyError
 from core.queue import Retry
 from governance import erasure
+from governance.binding.withhold import withhold
 from governance.erasure import Case
 from governance.tables import Erasure
 from monitor import store as monitored
@@ -158,6 +159,7 @@ def _prove(site: Site, erasure_id: UUID) -> Retry | None:
     facts = {"rows_removed": removed, "adapters": [f"{a['model']} {a['version']}" for a in adapters]}
     with site.database.write() as db:
         if erasure.erasure(db, erasure_id, lock=True).done_entry is None:
+            withhold(db, erasure_id, now)
             erasure.record_proof(db, erasure_id, proof=artifact, facts=facts, now=now)
     return None
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from core.jobs import ConfirmJob, EvaluateJob, ExplainJob, ReportJob
 from core.queue import Job
 from governance import erasure
+from governance.binding.session import because_of_erasure
 from governance.erasure import Case
 from monitor import store as monitored
 from monitor.site import Site
@@ -42,6 +43,7 @@ def erase_explanations(site: Site, case: Case) -> None:
         if artifact not in kept:  # equal texts are explained by equal bytes; another person's stay
             site.artifacts.delete(artifact)
     with site.database.write() as db:
+        because_of_erasure(db, case.id)
         for row in _explanations(db, case):
             if row.event_id in ids:
                 db.delete(row)

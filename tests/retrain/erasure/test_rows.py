@@ -11,6 +11,9 @@ from api.processes.worker import drain
 from core.clock import ManualClock
 from core.jobs import ConfirmJob
 from governance import erasure
+from governance.binding.check import check_rows
+from governance.tables import LedgerBinding
+from governance.verify.rows import unpack
 from monitor import store
 from monitor.ingest.otlp.tables import SpanText
 from monitor.jobs import confirm
@@ -54,6 +57,11 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     assert left(lived_in, MARKER, SUBJECT, CHANNEL) == []
     assert left(lived_in, *(f'"{event}"' for event in HERS)) == [], "nor their event ids, as JSON keeps them"
     assert stored(lived_in, *(f"'{event}'" for event in HERS)) == []
+    with lived_in.database.read() as db:
+        leaves = "\n".join(line for packed in db.scalars(select(LedgerBinding.leaves)) for line in unpack(packed))
+        assert check_rows(db).findings == (), "what was taken out of the leaves leaves their roots as they were signed"
+    assert "# explanation " in leaves
+    assert [word for word in (MARKER, SUBJECT, CHANNEL, *(f'"{event}"' for event in HERS)) if word in leaves] == []
     after = lived_in.events.events(world.NAME)
     assert after.equals(before.filter(~pl.col("event_id").is_in(HERS)))
     assert lived_in.events.outcomes(world.NAME).height == ROWS - len(HERS)
