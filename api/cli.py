@@ -33,6 +33,7 @@ from api.commands import (
     replay,
     report,
     retrain,
+    serious,
     serve,
     signer,
     stop,
@@ -66,6 +67,7 @@ for command in (
 app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, own, revoke, end.")
 app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, acknowledge, resolve, assign, snooze, mute.")
 app.add_typer(changes.app, name="changes", help="Changes of a spec that wait for people: list, approve, reject.")
+app.add_typer(serious.app, name="serious", help="Serious incidents: declare, classify, report, close, export.")
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
 app.add_typer(provenance.app, name="provenance", help="Licence, consent and source of data and base models: add, list.")

@@ -5,6 +5,7 @@ from typing import Final
 
 import core.queue
 import governance.tables
+import monitor.alerts.tables
 import monitor.ingest.otlp.tables
 import monitor.lake_tables
 import monitor.notify.tables
@@ -17,6 +18,7 @@ MAPPED: Final[tuple[ModuleType, ...]] = (
     core.queue,
     governance.tables,
     monitor.tables,
+    monitor.alerts.tables,
     monitor.lake_tables,
     monitor.ingest.otlp.tables,
     monitor.notify.tables,

@@ -195,6 +195,21 @@ class IncidentLine(ReportPart):
     resolved_at: datetime | None
 
 
+class SeriousLine(ReportPart):
+    """A serious incident (AI Act, Article 73) as it stood when the report was built."""
+
+    id: str
+    incident: str
+    kind: str
+    aware_at: datetime
+    deadline: datetime
+    clock: str  # running, overdue, kept, late, closed without a report
+    state: str
+    reported_at: str | None  # first report
+    complete: bool  # whether a complete report is recorded
+    entry: int | None
+
+
 class AlertLine(ReportPart):
     id: str
     severity: str = ""  # empty in reports of before
@@ -385,6 +400,7 @@ class AuditReport(ReportPart):
     fairness: tuple[MeasureLine, ...]
     groups: tuple[GroupLine, ...]
     incidents: tuple[IncidentLine, ...] = ()
+    serious: tuple[SeriousLine, ...] = ()
     alerts: tuple[AlertLine, ...]
     decisions: tuple[DecisionLine, ...]
     runs: tuple[RunLine, ...]

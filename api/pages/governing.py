@@ -20,6 +20,8 @@ from governance.policy.stops import DRILLED, Stop, history, stop_of
 from governance.policy.tiers import Tier
 from governance.tables import ChangeRequest
 from monitor import store
+from monitor.alerts import serious
+from monitor.alerts.tables import SeriousIncident
 from monitor.site import Site
 from retrain.runs.changes import agree, reject
 from retrain.runs.stopped import drill_model, lift_model, stop_model, tier_of
@@ -36,6 +38,7 @@ class Governing:
     stop: Stop | None
     tier: Tier
     drill: dict[str, Any] | None  # the entry of the last one
+    serious: Sequence[tuple[SeriousIncident, str]]  # with where their clocks stand
     waiting: Sequence[ChangeRequest]  # changes of the spec that people must agree to
 
 
@@ -43,8 +46,9 @@ def governing_of(site: Site, db: Session, model: str) -> Governing:
     drills = [e for e in history(db, model) if e["kind"] == DRILLED]
     last = drills[-1] | {"at": datetime.fromisoformat(drills[-1]["at"])} if drills else None
     now, base = site.clock.now(), store.spec_revision(db, (row := store.model(db, model)).id, row.revision).digest
+    found = [(one, serious.standing(one, now)) for one in serious.listed(db, row.id)]
     waiting = [one for one in changes.waiting(db, model) if one.base == base and now < one.expires_at]
-    return Governing(stop_of(db, model), tier_of(site, db, model), last, waiting)
+    return Governing(stop_of(db, model), tier_of(site, db, model), last, found, waiting)
 
 
 @router.post("/models/{name}/stop")

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.processes import ledger_watch, system_alarms
 from api.processes.damaged_logs import announce_damage
+from api.processes.serious_watch import watch_serious
 from api.processes.system_alarms import passed
 from core import queue
 from core.errors import AppError
@@ -96,6 +97,7 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
             system_alarms.watch(site, db, steady_since, now)
             system_alarms.watch_schedules(site, db, problems, now)
             ledger_watch.watch_last_seen(site, db, now)
+            watch_serious(site, db, now)
             tell_held_back(site, db)
     except Exception:
         log.exception("the alerts about the installation could not be looked after")

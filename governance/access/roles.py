@@ -32,6 +32,7 @@ class Permission(StrEnum):
     RUN_APPROVE = "run.approve"
     VERSION_MOVE = "version.move"  # promote and roll back
     STOP = "model.stop"  # freeze promotion and retraining; whoever sees harm may
+    INCIDENT_REPORT = "incident.report"  # declare serious incidents, and record what authorities were told
     VALIDATE = "validate"
     REPORT_CREATE = "report.create"
     ERASE = "erase"  # remove a person's rows for good
@@ -49,10 +50,13 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     | {
         Permission.EVENTS_WRITE, Permission.MODEL_WRITE, Permission.ALERT_WRITE, Permission.DATASET_WRITE,
         Permission.RUN_START, Permission.VERSION_MOVE, Permission.QUARANTINE_WRITE, Permission.STOP,
+        Permission.INCIDENT_REPORT,
     },
     Role.VALIDATOR: _AUDITING | {Permission.VALIDATE, Permission.STOP},
     Role.APPROVER: _AUDITING
-    | {Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE, Permission.STOP},
+    | {
+        Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE, Permission.STOP, Permission.INCIDENT_REPORT,
+    },
     Role.COMPLIANCE: _READING | {Permission.EVENTS_READ, Permission.PROTECTED_READ, Permission.ACCESS_READ},
     Role.ADMIN: frozenset(Permission),
 }  # fmt: skip

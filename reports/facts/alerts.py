@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from monitor.alerts.serious import standing
+from monitor.alerts.tables import SeriousIncident
 from monitor.tables import Alert, Incident
 from reports import document as doc
 from reports.facts.citations import Citations
@@ -41,6 +43,21 @@ def alert_line(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine
         resolved_entry=citations.find("alert.resolved", a.id) if resolved else None,
         confirmation=without_paths(confirmation_words(a)),
     )
+
+
+def serious_lines(
+    rows: Sequence[SeriousIncident], since: datetime, known: datetime, citations: Citations
+) -> tuple[doc.SeriousLine, ...]:
+    """Those that were declared up to a time, and were not closed before the period."""
+    return tuple(
+        doc.SeriousLine(
+            id=str(s.id), incident=str(s.incident_id), kind=s.kind, aware_at=s.aware_at, deadline=s.deadline,
+            clock=standing(s, known), state=s.state, reported_at=min((r["at"] for r in s.reports), default=None),
+            complete=any(r["stage"] == "complete" for r in s.reports), entry=citations.find("incident.serious", s.id),
+        )
+        for s in rows
+        if s.declared_at <= known and (s.closed_at is None or s.closed_at >= since)
+    )  # fmt: skip
 
 
 def incident_lines(

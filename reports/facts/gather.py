@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 
 from governance.ledger.checkpointing import latest_checkpoint
 from governance.tables import LedgerCheckpoint
+from monitor.alerts import serious
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Explanation, Measurement, Model, SpecRevision, Window
 from reports import document as doc
 from reports import store
-from reports.facts.alerts import alert_line, decision_line, incident_lines
+from reports.facts.alerts import alert_line, decision_line, incident_lines, serious_lines
 from reports.facts.bound import bound_rows, stated, withheld
 from reports.facts.citations import Citations
 from reports.facts.measures import drift_lines, group_lines, measure_line
@@ -107,6 +108,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         visible=visible_lines(windows, spec), kpi=kpi, fairness=fairness,
         groups=tuple(line for m in found.measured if m.monitor == "fairness" for line in group_lines(m)),
         incidents=incident_lines(store.incidents(db, {a.incident_id for a in found.alerts}), alerts, known),
+        serious=serious_lines(serious.listed(db, found.model.id), since, known, citations),
         alerts=alerts, decisions=decisions, runs=runs,
         versions=tuple(version_line(v, citations) for v in found.versions),
         explanations=tuple(map(_explanation_line, found.explained)),
