@@ -12,7 +12,9 @@ from api.http.address import CleanAddresses
 from api.http.arriving import BoundedBodies, Room
 from api.http.described import DescribedApp
 from api.http.intake import Intake
+from api.http.last_uses import LastUses
 from api.http.metrics import ServiceMetrics
+from api.http.oidc import provider_of
 from api.http.shares import Shares, share
 from api.processes.damaged_logs import announce_damage
 from api.processes.evaluation_requests import EvaluationRequester
@@ -27,7 +29,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     site: Site = app.state.site
     await to_thread.run_sync(site.events.flush_orphans)
     await to_thread.run_sync(announce_damage, site)
-    threads = (site.events.flusher(), EvaluationRequester(site), TextJoiner(site))
+    threads = (site.events.flusher(), EvaluationRequester(site), TextJoiner(site), LastUses(site, app.state.used))
     for thread in threads:
         thread.start()
     try:
@@ -50,6 +52,9 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.metrics = ServiceMetrics(app.state.site)
     app.state.callers = {}
     app.state.denials = {}
+    app.state.bad_keys = {}
+    app.state.used = {}  # when keys were used that the table does not say yet, by prefix
+    app.state.provider = provider_of(app.state.site.settings.oidc, app.state.site.keys.session)
     app.state.shares = Shares()
     app.add_middleware(CleanAddresses)
     app.add_middleware(BoundedBodies, room=Room(app.state.site.settings.server))

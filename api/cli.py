@@ -28,6 +28,7 @@ from api.commands import (
     maintenance,
     models,
     notify,
+    people,
     provenance,
     quarantine,
     replay,
@@ -64,7 +65,8 @@ for command in (
     replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
-app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, own, revoke, end.")
+app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, rotate, scope, own, revoke, end.")
+app.add_typer(people.app, name="people", help="People: add, list, role, scope, disable, reset-password, review.")
 app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, acknowledge, resolve, assign, snooze, mute.")
 app.add_typer(changes.app, name="changes", help="Changes of a spec that wait for people: list, approve, reject.")
 app.add_typer(serious.app, name="serious", help="Serious incidents: declare, classify, report, close, export.")

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidError
+from core.settings_access import AccessSettings, OidcSettings
 from core.settings_ledger import LedgerSettings, beside_home
 from core.settings_signer import SignerSettings
 from core.settings_train import TrainSettings, listed
@@ -258,6 +259,8 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     queue: QueueSettings = QueueSettings()
     work: WorkSettings = WorkSettings()
+    access: AccessSettings = AccessSettings()
+    oidc: OidcSettings = OidcSettings()
     ledger: LedgerSettings = LedgerSettings()
     signer: SignerSettings = SignerSettings()
     engine: EngineSettings = EngineSettings()
@@ -386,7 +389,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        if first["loc"][0] in ("channels", "heartbeat", "signer", "anchors"):  # their values are secrets
+        if first["loc"][0] in ("channels", "heartbeat", "signer", "anchors", "oidc"):  # their values are secrets
             raise InvalidError(f"setting {field}: {first['msg']}", field=field) from None
         raise InvalidError(f"setting {field}: {first['msg']} (got {first.get('input')!r})", field=field) from error
     for name in loaded.routes:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import NoDecode
 
 
 def _words(value: Any) -> Any:
@@ -26,7 +27,7 @@ class TrainSettings(BaseModel):
     cards: int = Field(
         1, ge=1, description="GPUs that one training run uses, a process for each; on the CPU so many processes"
     )
-    base_roots: Annotated[tuple[Path, ...], BeforeValidator(listed)] = Field(
+    base_roots: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(listed)] = Field(
         (),
         description="folders in which base models may lie, such as `/models, ~/models`; empty means every folder that "
         "holds a model",

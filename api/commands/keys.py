@@ -1,6 +1,7 @@
 """`assay keys`: manage API keys through the service; `reset-admin` works on the machine itself, without a key."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -8,29 +9,33 @@ import typer
 
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
-from api.commands.serve import Home, configured
+from api.commands.people import Models, RoleName, scope
+from api.commands.serve import Home, configured, existing_database
 from core.clock import Clock, SystemClock
 from core.errors import InvalidError
-from core.settings import Settings
 
 if TYPE_CHECKING:
     from core.db import Database
 
 app = typer.Typer(no_args_is_help=True)
+Prefix = Annotated[str, typer.Argument(help="prefix of the key, as `assay keys list` shows it")]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="what the key is for")],
-    role: Annotated[str, typer.Option(help="producer, viewer, operator, validator, approver or admin")],
+    role: Annotated[str, typer.Option(help="producer, viewer, operator, validator, approver, compliance or admin")],
     owner: Annotated[
         str | None,
         typer.Option(help="the person who holds the key, kept in the ledger; needed to approve runs"),
     ] = None,
+    model: Models = None,
+    expires: Annotated[str | None, typer.Option(help="the key ends after this time, such as 90d, or at one")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Create a key; it is shown once."""
-    answer = client().json("POST", "/api/v1/keys", json={"name": name, "role": role, "owner": owner})
+    body = {"name": name, "role": role, "owner": owner, "models": model or None, "expires_at": _end(expires)}
+    answer = client().json("POST", "/api/v1/keys", json=body)
     if as_json:
         emit_json(answer)
     else:
@@ -51,14 +56,14 @@ def list_keys(as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(items)
     else:
-        emit_rows(
-            items, ("prefix", "name", "role", "owner", "created_at", "revoked_at"), title="API keys", empty="No key."
-        )
+        shown = [{**item, "models": "all" if item["models"] is None else ", ".join(item["models"])} for item in items]
+        columns = ("prefix", "name", "role", "models", "owner", "created_at", "expires_at", "used_at", "revoked_at")
+        emit_rows(shown, columns, title="API keys", empty="No key.")
 
 
 @app.command()
 def own(
-    prefix: Annotated[str, typer.Argument(help="prefix of the key, as `assay keys list` shows it")],
+    prefix: Prefix,
     owner: Annotated[str, typer.Option(help="the person who holds the key, kept in the ledger")],
     as_json: JsonFlag = False,
 ) -> None:
@@ -70,8 +75,46 @@ def own(
         console.print(f"{prefix} ({answer['name']}) belongs to {answer['owner']}.", markup=False)
 
 
+@app.command("role")
+def change_role(prefix: Prefix, role: RoleName, as_json: JsonFlag = False) -> None:
+    """Give a key another role; page sessions that it opened end."""
+    _change(prefix, {"role": role}, as_json=as_json)
+
+
+@app.command("scope")
+def change_scope(
+    prefix: Prefix, model: Models = None,
+    everything: Annotated[bool, typer.Option("--all", help="all models")] = False,
+    nothing: Annotated[bool, typer.Option("--none", help="no model")] = False,
+    as_json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Say which models a key is for; page sessions that it opened end."""
+    _change(prefix, {"models": scope(model, everything=everything, nothing=nothing)}, as_json=as_json)
+
+
 @app.command()
-def revoke(prefix: Annotated[str, typer.Argument(help="prefix of the key, as `assay keys list` shows it")]) -> None:
+def rotate(
+    prefix: Prefix,
+    overlap: Annotated[
+        str, typer.Option(help="for how long the old secret still opens, such as 24h; 30d at most")
+    ] = "0s",
+    expires: Annotated[str | None, typer.Option(help="another end of the key, such as 90d, or a time")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Give a key another secret, shown once; name, role, scope and owner stay."""
+    body: dict[str, object] = {"overlap_s": 0 if overlap in ("0", "0s") else int(_span(overlap).total_seconds())}
+    body |= {} if expires is None else {"expires_at": _end(expires)}
+    answer = client().json("POST", f"/api/v1/keys/{quote(prefix, safe='')}/rotate", json=body)
+    if as_json:
+        emit_json(answer)
+        return
+    until = answer["earlier_until"]
+    ends = f"The old secret opens until {until}." if until else "The old secret opens nothing any more."
+    console.print(f"{answer['key']}\nShown this once; only its hash is kept. {ends}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def revoke(prefix: Prefix) -> None:
     """Revoke a key at once."""
     client().send("DELETE", f"/api/v1/keys/{quote(prefix, safe='')}")
     console.print(f"{prefix} is revoked.")
@@ -106,6 +149,31 @@ def end_session(
     console.print(f"Session {ended} has ended.", markup=False)
 
 
+def _change(prefix: str, body: dict[str, object], *, as_json: bool) -> None:
+    answer = client().json("PATCH", f"/api/v1/keys/{quote(prefix, safe='')}", json=body)
+    models = "all models" if answer["models"] is None else ", ".join(answer["models"]) or "no model"
+    if as_json:
+        emit_json(answer)
+    else:
+        console.print(f"{prefix} ({answer['name']}) is {answer['role']} for {models}.", markup=False)
+
+
+def _span(text: str) -> timedelta:
+    from monitor.spec.duration import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise InvalidError(f"{error}", field="overlap", value=text) from error
+
+
+def _end(text: str | None) -> str | None:
+    """When a key ends: a time as given, or so long from now."""
+    if text is None or "T" in text or "-" in text:
+        return text
+    return (SystemClock().now() + _span(text)).isoformat()
+
+
 @dataclass(frozen=True)
 class _Keys:
     """What keys need of an installation; the service may run meanwhile."""
@@ -135,15 +203,3 @@ def reset_admin(home: Home = None, as_json: JsonFlag = False) -> None:
         return
     console.print(key, markup=False, soft_wrap=True)
     console.print(f"Key {row.name}, shown this once; only its hash is kept. Revoked: {', '.join(revoked) or 'none'}.")
-
-
-def existing_database(settings: Settings) -> "Database":
-    """The database of an installation that exists; another path must not make a new one."""
-    from core.db import Database  # SQLAlchemy takes long to import
-
-    if settings.db.url is None and not (settings.home_dir / "assay.db").is_file():
-        raise InvalidError(
-            f"home: no installation at {settings.home_dir}; give its folder with --home or ASSAY_HOME", field="home",
-            value=str(settings.home_dir),
-        )  # fmt: skip
-    return Database(settings.database_url)

@@ -56,7 +56,7 @@ def key(as_json: JsonFlag = False) -> None:
 @app.command()
 def repair(home: Home = None, as_json: JsonFlag = False) -> None:
     """Repair what follows from sound entries (hashes, columns, the head), on this machine; an entry records it."""
-    from api.commands.keys import existing_database
+    from api.commands.serve import existing_database
     from api.commands.verify import own_keys
     from core.clock import SystemClock
     from governance.ledger.extends import places_of

@@ -27,7 +27,7 @@ def rotate(
     The new key is of the kind that ASSAY_SIGNER__KIND names. The service may run; if its settings change with the key,
     it is started again.
     """
-    from api.commands.keys import existing_database
+    from api.commands.serve import existing_database
     from core.clock import SystemClock
     from governance.ledger.extends import places_of
     from governance.ledger.hand_over import hand_over
@@ -68,7 +68,7 @@ def recovery_key(
     as_json: JsonFlag = False,
 ) -> None:
     """Name a recovery key in the ledger, which may sign a later rotation. Keep its file apart from this machine."""
-    from api.commands.keys import existing_database
+    from api.commands.serve import existing_database
     from core.artifacts import write_durably
     from core.clock import SystemClock
     from governance.ledger.checkpointing import issue_checkpoint

@@ -19,6 +19,7 @@ from core.process import PR_SET_PDEATHSIG, isolated
 from core.settings import Settings, load
 
 if TYPE_CHECKING:
+    from core.db import Database
     from monitor.site import Site
 
 SENDING_ENDS_S = 3.0  # that a message under way may take when the worker is to stop
@@ -186,3 +187,15 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # the parent ended before the call
             sys.exit(1)
+
+
+def existing_database(settings: Settings) -> "Database":
+    """The database of an installation that exists; another path must not make a new one."""
+    from core.db import Database  # SQLAlchemy takes long to import
+
+    if settings.db.url is None and not (settings.home_dir / "assay.db").is_file():
+        raise InvalidError(
+            f"home: no installation at {settings.home_dir}; give its folder with --home or ASSAY_HOME", field="home",
+            value=str(settings.home_dir),
+        )  # fmt: skip
+    return Database(settings.database_url)

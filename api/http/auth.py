@@ -4,19 +4,23 @@ Each route declares one permission and what it is about; both are checked here, 
 """
 
 import hashlib
+import hmac
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from api.http.denials import bad_key, denied
+from api.http.oidc import Provider
 from api.http.reach import Reach, within_reach
 from core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from governance.access.api_keys import authenticate
+from governance.access.attempts import LockedError
+from governance.access.provider_people import NoRightsError, known_person, needs_change, person_of_claims
 from governance.access.rights import RightsDifferError, rights_of
 from governance.access.roles import Caller, Permission, require
 from governance.access.sessions import (
@@ -24,21 +28,17 @@ from governance.access.sessions import (
     caller_of_session,
     end_session,
     find_session,
-    open_session,
     over_because,
     owner_of,
-    subject_of,
 )
-from governance.ledger.append import SYSTEM_ACTOR, append_entry
-from governance.tables import ApiKey, PageSession
+from governance.ledger.append import SYSTEM_ACTOR
+from governance.tables import ApiKey, PageSession, Person
 from monitor.site import Site
 
 COOKIE: Final = "assay_session"
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static", "/api/v1/schema/spec"})
 CALLER_CACHE_S: Final = 1.0  # a revocation by another process takes effect within this time
 MAX_CACHED_CALLERS: Final = 1000  # keys
-DENIALS_S: Final = 60.0  # refusals of one kind for one key are one entry in this time
-MAX_DENIALS: Final = 100  # entries about refusals in that time, of one process
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -58,22 +58,9 @@ class Requires:
                 await run_in_threadpool(within_reach, request.app.state.site, caller, self.reach, request)
         except (ForbiddenError, NotFoundError) as error:
             facts = {"permission": self.permission.value, "method": request.method, "role": caller.role.value}
-            await run_in_threadpool(_denied, request, caller.subject, caller.name, error.code, facts)
+            await run_in_threadpool(denied, request, caller.subject, caller.name, error.code, facts)
             raise
         return caller
-
-
-def _denied(request: Request, subject: str, actor: str, code: str, facts: Mapping[str, Any]) -> None:
-    """Record a refusal in the ledger: the first of its kind in DENIALS_S, so that nobody fills the ledger by asking."""
-    state, now = request.app.state, time.monotonic()
-    kind = (subject, code, str(facts.get("permission")))
-    if now < state.denials.get(kind, 0.0) or sum(until > now for until in state.denials.values()) >= MAX_DENIALS:
-        return
-    state.denials = {k: until for k, until in state.denials.items() if until > now} | {kind: now + DENIALS_S}
-    site: Site = state.site
-    body = {"code": code, **facts}
-    with site.database.write() as db:
-        append_entry(db, kind="access.denied", actor=actor, subject=subject, body=body, at=site.clock.now())
 
 
 def requires(permission: Permission, reach: Reach = Reach.MODEL) -> Any:
@@ -104,16 +91,26 @@ def _cached_caller(request: Request) -> Caller | None:
 
 
 def _look_up_caller(request: Request, site: Site) -> Caller:
-    callers = request.app.state.callers
+    state, callers = request.app.state, request.app.state.callers
     try:
         caller = caller_of(request, site)
     except RightsDifferError as error:
-        _denied(request, error.subject, SYSTEM_ACTOR, error.code, {"found": error.found})
+        denied(request, error.subject, SYSTEM_ACTOR, error.code, {"found": error.found})
         raise
     except UnauthenticatedError as error:
         if "authorization" in request.headers:
-            _denied(request, "access", SYSTEM_ACTOR, error.code, {"method": request.method})
+            if (left := bad_key(request)) is not None:
+                raise LockedError(
+                    "too many keys or tokens from this client were not valid; send a valid one, which is taken at once",
+                    retry_after_s=int(left),
+                ) from error
+            denied(request, "access", SYSTEM_ACTOR, error.code, {"method": request.method})
         raise
+    except NoRightsError as error:
+        denied(request, "access", SYSTEM_ACTOR, error.code, {"method": request.method})
+        raise
+    if caller.prefix:
+        state.used[caller.prefix] = site.clock.now()
     if header := request.headers.get("authorization"):
         if len(callers) >= MAX_CACHED_CALLERS:
             callers.clear()
@@ -126,11 +123,12 @@ def _key_digest(header: str) -> bytes:
 
 
 def caller_of(request: Request, site: Site) -> Caller:
-    """Return the holder of the API key or of the session.
+    """Return the holder of the API key, the token or the session.
 
     Raises:
-        UnauthenticatedError: the request has neither, or it is no longer valid.
-        ForbiddenError: another site's page used the session.
+        UnauthenticatedError: the request has none, or it is no longer valid.
+        ForbiddenError: another site's page used the session, or nobody here is meant by the token.
+        ProviderDownError: the keys that tokens are checked with cannot be read.
     """
     header = request.headers.get("authorization")
     if header is not None:
@@ -139,19 +137,51 @@ def caller_of(request: Request, site: Site) -> Caller:
             raise UnauthenticatedError(
                 f"the Authorization scheme {scheme[:20]!r} is not supported; send `Bearer <key>`"
             )
+        provider: Provider | None = request.app.state.provider
+        if provider is not None and provider.settings.audience is not None and not key.strip().startswith("assay_"):
+            return token_caller(request, provider, site, key.strip())
         with site.database.read() as db:
             return authenticate(db, key.strip(), site.clock.now())
     if (cookie := request.cookies.get(COOKIE)) is None:
         raise UnauthenticatedError("no API key was sent; send `Authorization: Bearer <key>`")
     if request.method not in _SAFE_METHODS:
         _same_origin(request)
-    if (caller := _session_caller(site, cookie)) is None:
+    if (caller := session_caller(request, cookie)) is None:
         raise UnauthenticatedError("the session has ended; sign in again")
     return caller
 
 
-def _session_caller(site: Site, cookie: str) -> Caller | None:
+def token_caller(request: Request, provider: Provider, site: Site, token: str) -> Caller:
+    """The person whom a provider's token names. Raises BadTokenError, NoRightsError, ProviderDownError."""
+    now = site.clock.now()
+    claims = provider.claims(token, provider.settings.audience or "", now)
+    groups = provider.groups(claims)
+    with site.database.read() as db:
+        if not needs_change(db, claims, groups, provider.rights):
+            return known_person(db, claims)
+    if provider.rights.roles and provider.rights.of(groups) is None:  # a token of a program may list no groups at all
+        raise NoRightsError("the token names no group that gives a role here")
+    with site.database.write() as db:
+        forget_callers(request, db)
+        found = person_of_claims(db, claims, groups, provider.rights, now)
+    if isinstance(found, NoRightsError):
+        raise found
+    return found
+
+
+def session_key(request: Request, owner: ApiKey | Person | None) -> bytes:
+    """The key that seals a session: of people of a provider, one that changes with the mapping of their groups."""
+    site: Site = request.app.state.site
+    if not isinstance(owner, Person) or owner.issuer is None:
+        return site.keys.session
+    provider: Provider | None = request.app.state.provider
+    mapping = "none" if provider is None else provider.rights.digest
+    return hmac.new(site.keys.session, f"assay groups {mapping}".encode(), hashlib.sha256).digest()
+
+
+def session_caller(request: Request, cookie: str) -> Caller | None:
     """The holder of a session that lasts; one that is found to be over is ended for good."""
+    site: Site = request.app.state.site
     now, server = site.clock.now(), site.settings.server
     with site.database.read() as db:
         row = find_session(db, cookie)
@@ -159,7 +189,8 @@ def _session_caller(site: Site, cookie: str) -> Caller | None:
             return None
         idle = timedelta(minutes=server.session_idle_minutes)
         owner, rights = owner_of(db, row), rights_of(db)
-        because = "key revoked" if owner is None else over_because(row, owner, rights, site.keys.session, now, idle)
+        key = session_key(request, owner)
+        because = "key revoked" if owner is None else over_because(row, owner, rights, key, now, idle)
         caller = caller_of_session(rights, owner) if owner is not None and because is None else None
     if because is None and now - row.seen_at < SEEN_EVERY:
         return caller
@@ -172,61 +203,6 @@ def _session_caller(site: Site, cookie: str) -> Caller | None:
         else:
             end_session(db, kept, because, SYSTEM_ACTOR, now)
     return caller
-
-
-def has_ended(request: Request, site: Site) -> bool:
-    """Whether the browser still sends the cookie of a session that is over; signing out removes it."""
-    try:
-        return COOKIE in request.cookies and _session_caller(site, request.cookies[COOKIE]) is None
-    except RightsDifferError:
-        return False
-
-
-def sign_in(site: Site, request: Request, response: Response, key: str) -> Caller:
-    """Open a page session with an API key, and set its cookie on `response`; the browser's session before it ends.
-
-    Raises:
-        UnauthenticatedError: the key is not valid.
-        RightsDifferError: the key's row says otherwise than the ledger.
-    """
-    now, length = site.clock.now(), timedelta(hours=site.settings.server.session_hours)
-    try:
-        with site.database.read() as db:
-            caller = authenticate(db, key.strip(), now)
-    except (UnauthenticatedError, RightsDifferError) as error:
-        # Whoever has no key could name anybody's: the entry names none.
-        _denied(request, "session", SYSTEM_ACTOR, error.code, {"method": "sign in"})
-        raise
-    _end(site, request, "signed in again")
-    with site.database.write() as db:
-        value = open_session(db, caller, site.keys.session, now, length, "key")
-    response.set_cookie(
-        COOKIE, value, max_age=int(length.total_seconds()), path="/", secure=request.url.scheme == "https",
-        httponly=True, samesite="strict",
-    )  # fmt: skip
-    return caller
-
-
-def sign_out(site: Site, request: Request, response: Response) -> None:
-    """End the browser's session; its cookie opens nothing any more."""
-    _end(site, request, "signed out")
-    response.delete_cookie(COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict")
-
-
-def _end(site: Site, request: Request, because: str) -> None:
-    cookie = request.cookies.get(COOKIE)
-    if not cookie:
-        return
-    with site.database.read() as db:
-        found = find_session(db, cookie)
-    if found is None or found.ended_at is not None:
-        return
-    with site.database.write() as db:
-        row = db.get(PageSession, found.id, with_for_update=True)
-        if row is not None:
-            owner = owner_of(db, row)
-            name = SYSTEM_ACTOR if owner is None else owner.name if isinstance(owner, ApiKey) else subject_of(row)
-            end_session(db, row, because, name, site.clock.now())
 
 
 def _same_origin(request: Request) -> None:

@@ -36,6 +36,7 @@ STATUS_BY_FAMILY: Final[Mapping[type[AppError], int]] = {
 # Codes with a more specific status than that of their family.
 STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "invalid_body": 400, "body_stalled": 408, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
+    "too_many_failures": 429,
 }  # fmt: skip
 # OTLP clients read errors as google.rpc.Status, and retry only after 429, 502, 503 and 504.
 OTLP_PATHS: Final = ("/v1/traces", "/v1/logs")

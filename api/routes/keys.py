@@ -81,9 +81,10 @@ def create(caller: Manager, body: KeyIn, site: SiteDep, db: Db) -> NewKeyOut:
 
 
 @router.get("")
-def list_keys(_: Reader, db: ReadDb) -> Page[KeyOut]:
+def list_keys(_: Reader, db: ReadDb, request: Request) -> Page[KeyOut]:
     rights, found = rights_of(db), Page[KeyOut].of(all_keys(db))
     for key in found.items:
+        key.used_at = request.app.state.used.get(key.prefix, key.used_at)
         who = rights.person_of(key.owner)
         key.person = who.id if who is not None else None
     return found

@@ -1,9 +1,11 @@
-"""Routes for people: declare, list, give a role and a scope, disable and enable."""
+"""Routes for people: declare, list, give rights and a temporary password, disable; and the access review."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from pydantic import Field
 from sqlalchemy.orm import Session
 
@@ -13,12 +15,17 @@ from api.http.reach import Reach
 from api.routes.keys import Manager, Scope
 from core.errors import InvalidError
 from governance.access import people
+from governance.access.attempts import unlock
+from governance.access.review import access_review, as_csv
 from governance.access.rights import person_differences, rights_of
 from governance.access.roles import Caller, Permission, Role
+from governance.access.sign_in import TEMPORARY_FOR, reset_password
 from governance.tables import Person
 
 router = APIRouter(prefix="/api/v1/people", tags=["people"])
 Reader = Annotated[Caller, requires(Permission.ACCESS_READ, Reach.ALL)]
+
+NAMED: Final = {"Content-Disposition": 'attachment; filename="access-review.csv"'}
 
 
 class PersonIn(In):
@@ -50,6 +57,14 @@ class PersonOut(Out):
     wrong: str | None = Field(None, description="what the row says otherwise than the ledger; such a person is refused")
 
 
+class PasswordOut(Out):
+    """A temporary password, shown this once."""
+
+    person: str
+    password: str
+    hours: float = Field(description="for so long it opens")
+
+
 def _shown(db: Session, row: Person) -> PersonOut:
     db.flush()
     words = "; ".join(person_differences(rights_of(db), row))
@@ -63,6 +78,27 @@ def add(caller: Manager, body: PersonIn, site: SiteDep, db: Db) -> PersonOut:
         now=site.clock.now(),
     )  # fmt: skip
     return _shown(db, row)
+
+
+@router.post("/{person}/reset-password")
+def reset(caller: Manager, person: str, site: SiteDep, db: Db, request: Request) -> PasswordOut:
+    """Give a temporary password; the person sets another at the next sign-in, and a second factor anew."""
+    forget_callers(request, db)
+    password = reset_password(db, person, actor=caller.name, now=site.clock.now())
+    unlock(db, person, site.keys.session)
+    return PasswordOut(person=person, password=password, hours=TEMPORARY_FOR.total_seconds() / 3600)
+
+
+@router.get("/review", response_model=None, responses={200: {"content": {"text/csv": {}, "application/json": {}}}})
+def review(
+    _: Reader, site: SiteDep, db: ReadDb, request: Request,
+    form: Annotated[Literal["json", "csv"], Query(alias="format")] = "json",
+) -> Response:  # fmt: skip
+    """Who may do what, since when, by whom, last used: every person and key, also of those whose rights have ended."""
+    lines = access_review(db, site.clock.now(), request.app.state.used)
+    if form == "csv":
+        return Response(as_csv(lines), media_type="text/csv; charset=utf-8", headers=NAMED)
+    return JSONResponse(jsonable_encoder({"at": site.clock.now(), "items": lines}))
 
 
 @router.get("")

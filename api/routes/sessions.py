@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
-from api.http.auth import requires
+from api.http.auth import requires, session_key
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep
 from api.http.reach import Reach
 from governance.access.rights import rights_of
@@ -37,13 +37,13 @@ class SessionOut(EndedOut):
 
 @router.get("")
 def list_sessions(
-    _: Reader, site: SiteDep, db: ReadDb, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+    _: Reader, site: SiteDep, db: ReadDb, request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100
 ) -> Page[SessionOut]:
     """The newest sessions; `seen_at` is exact to a minute."""
     now, idle = site.clock.now(), timedelta(minutes=site.settings.server.session_idle_minutes)
     rights, shown = rights_of(db), []
     for row, owner in sessions(db, limit):
-        because = over_because(row, owner, rights, site.keys.session, now, idle)
+        because = over_because(row, owner, rights, session_key(request, owner), now, idle)
         ended = EndedOut.of(row).model_dump() | {"ended_because": because}
         shown.append(
             SessionOut(

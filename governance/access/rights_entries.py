@@ -48,6 +48,7 @@ class PersonState:
     created_by: str
     spelt: str | None = None  # the owner of keys from whom the person was made
     credentials: str | None = None  # digest of what the person signs in with
+    credentials_at: datetime | None = None  # since when
     recovery_used: frozenset[str] = frozenset()
     revoked_at: datetime | None = None  # disabled since
     prefix: None = None
@@ -156,7 +157,9 @@ class Fold:
         elif kind == PERSON_RIGHTS:
             self.people[who] = replace(found, role=body["role"], models=scope_of(body["models"]))
         elif kind == CREDENTIALS:
-            self.people[who] = replace(found, credentials=body["digest"], recovery_used=frozenset())
+            self.people[who] = replace(
+                found, credentials=body["digest"], credentials_at=_time(entry["at"]), recovery_used=frozenset()
+            )
         elif kind == RECOVERY_USED:
             self.people[who] = replace(found, recovery_used=found.recovery_used | {str(body["code"])})
         elif kind == DISABLED and found.revoked_at is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import JSON, BigInteger, Boolean, Float
@@ -178,8 +178,8 @@ def test_routes_roles_and_scopes_are_as_the_page_says(world: World, *, every: bo
 
     async def ask() -> None:
         nonlocal asked
-        transport = httpx.ASGITransport(world.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+        transport = httpx2.ASGITransport(world.app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
             for request, right, name in asking:
                 answer = await client.request(**request)
                 found, asked = code_of(answer), asked + 1
