@@ -98,7 +98,7 @@ def recover(
     as_json: JsonFlag = False,
 ) -> None:
     """Go on after the database was restored from an older copy, on this machine; an entry records what was lost."""
-    from api.commands.keys import existing_database
+    from api.commands.serve import existing_database
     from api.commands.verify import own_keys
     from core.clock import SystemClock
     from governance.ledger.checkpointing import issue_checkpoint
