@@ -4,6 +4,7 @@ from typing import Final
 
 from core.jobs import ConfirmJob, DigestJob, EvaluateJob, UpkeepJob
 from core.queue import Retry
+from monitor.alerts import changed_rows
 from monitor.confirm.confirm import confirm_alert
 from monitor.site import Site
 from monitor.upkeep import digests
@@ -39,6 +40,7 @@ def maintain(site: Site, job: UpkeepJob) -> Retry | None:
 
 
 def digest(site: Site, _: DigestJob) -> Retry | None:
-    """Record in the ledger the files of which the tables of all models consist."""
+    """Record the files of which the tables of all models consist, and hold the rows against the ledger."""
+    changed_rows.watch(site)
     digests.record_all(site)
     return None

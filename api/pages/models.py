@@ -32,6 +32,7 @@ from monitor.windows.reference_standing import reference_standing
 from reports import store
 from reports.charts.data_table import timeline_table
 from reports.charts.svg import timeline_svg
+from reports.facts.bound import health_of_page
 from reports.facts.citations import Citations
 from reports.facts.standing import champion_at, health_at, newest_kpis
 from reports.facts.timelines import timeline
@@ -77,8 +78,9 @@ def _summary(site: Site, db: Session, current: CurrentSpec) -> dict[str, Any]:
     windows = store.newest_windows(db, model.id, 1)
     champion = champion_at(store.versions(db, model.id), now)
     coverage = windows[-1].labels / windows[-1].rows if windows and windows[-1].rows else None
+    health = health_of_page(db, model, health_at(site, db, model, current.spec))
     return {
-        "name": model.name, "spec": current.spec, "health": health_at(site, db, model, current.spec),
+        "name": model.name, "spec": current.spec, "health": health,
         "kpis": newest_kpis(db, model.id, current.spec, _far(now)), "window": windows[-1] if windows else None,
         "coverage": coverage, "alerts": sum(1 for a in monitor_store.alerts(db, model.id) if a.state != "resolved"),
         "run": runs[-1] if runs else None, "champion": champion,

@@ -15,7 +15,7 @@ from core.jobs import EraseJob, EvaluateJob
 from core.queue import LANES, SCHEDULER, Claimed, Job, Lease
 from governance.access.rights import all_differences
 from governance.access.rights_entries import ACTOR_PREFIX
-from monitor.alerts import by_clock, store
+from monitor.alerts import by_clock, changed_rows, store
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
 from monitor.site import Site
@@ -130,6 +130,9 @@ def problems(db: Session, now: datetime) -> list[str]:
     if changed:
         keys = "1 key" if changed == 1 else f"{changed:,} keys"
         found.append(f"{keys} changed outside Assay and refused; an alert of the installation says which")
+    altered = sum(a.state != "resolved" for a in store.system_alerts(db, MONITOR, changed_rows.ROWS))
+    if altered:
+        found.append("rows of the database were changed outside Assay; `assay verify` names them")
     failed = sorted(a.column for a in store.system_alerts(db, MONITOR, FAILED) if a.state != "resolved")
     if failed:
         found.append(f"jobs gave up: {', '.join(failed)}; an alert of the installation says whose")

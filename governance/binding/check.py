@@ -101,7 +101,8 @@ class _Check:
     def unread(self) -> None:
         """Rows of tables that are not there, or that this process knows no classes of."""
         for key, state in self.left.items():
-            self._add(key, missing(key, state), state, None)
+            if key[0] in bound_tables():
+                self._add(key, missing(key, state), state, None)
 
     def _add(self, key: Key, finding: Finding, state: RowState | None, values: Mapping[str, Any] | None) -> None:
         self.findings.append(finding)

@@ -37,6 +37,7 @@ NEXT: Final[Mapping[str, str]] = {
 }
 # Alerts of the installation by metric, where neither log nor machine says more than their own sentence.
 _NEXT_OF_METRIC: Final[Mapping[str, str]] = {
+    "changed_rows": "Find out who wrote to the database; `assay verify` names each row and what it must hold.",
     "changed_rights": "Find out who wrote to the database, and revoke the key; `assay verify` names all that differ.",
     "unsigned_ledger": "Run `assay verify` on the machine; after a restore, `assay ledger recover`.",
     "last_seen_file": "Let the service write that file, or set ASSAY_LEDGER__LAST_SEEN to another.",

@@ -1,20 +1,36 @@
-"""Whether the rows behind a report are those that the ledger bound, and what a report says if they are not."""
+"""Whether the rows behind a report or a page are those that the ledger bound, and what is said if they are not."""
 
-from collections import Counter
+import time
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from governance.binding.check import check_rows
+from governance.binding.check import RowsVerdict, check_rows
+from governance.binding.wording import changed_words
+from governance.tables import LedgerBinding
 from governance.verify.findings import Finding
+from monitor.alerts.changed_rows import standing
+from monitor.tables import Model
 from reports import document as doc
 from reports.wording.health import Health
 
 MAX_LISTED: Final = 100
 CHANGED: Final = "changed"  # status of a report over rows that were changed
-_KINDS: Final = {"row.changed": "changed", "row.missing": "missing", "row.extra": "added"}
+FEW: Final = 1_000_000  # bytes of leaves: rows that are checked while a page waits, about 10,000
+RESTS: Final = 20  # times as long as a check took, until a page checks again
+UNPRINTED: Final = frozenset(  # columns with words of people, ids of events, and paths
+    (
+        "note", "text", "reason", "event_id", "confirmation", "confirmation_error", "confirmed_before", "config",
+        "metrics", "evaluation", "provenance", "document", "base_model", "error", "row",
+    )
+)  # fmt: skip
+NOTHING: Final = "Nothing is stated about this model."
+
+_CHECKED: Final[WeakKeyDictionary[Any, tuple[float, RowsVerdict]]] = WeakKeyDictionary()  # until when, by engine
 
 
 def bound_rows(db: Session, model_id: str) -> doc.BoundRows:
@@ -24,34 +40,26 @@ def bound_rows(db: Session, model_id: str) -> doc.BoundRows:
     return doc.BoundRows(
         rows=verdict.rows, unbound=verdict.found, changes=len(findings),
         since=None if verdict.since is None else datetime.fromisoformat(verdict.since),
-        changed=tuple(
-            doc.ChangedRow(what=f.what, row=f.where, bound=f.expected, found=f.found) for f in findings[:MAX_LISTED]
-        ),
+        changed=tuple(map(_line, findings[:MAX_LISTED])),
     )  # fmt: skip
+
+
+def _line(finding: Finding) -> doc.ChangedRow:
+    """A finding without whole rows, and without values that a report never prints: `assay verify` shows them."""
+    expected, found = finding.expected, finding.found
+    if finding.what != "row.changed":
+        expected, found = expected.partition(" with ")[0], found.partition(" with ")[0]
+    elif (column := expected.partition(" ")[0]) in UNPRINTED:
+        expected, found = f"another {column}", column
+    return doc.ChangedRow(what=finding.what, row=finding.where, bound=expected, found=found)
 
 
 def stated(health: Health, bound: doc.BoundRows) -> tuple[str, str]:
     """Status and first sentence of a report: of changed rows nothing is said but that they were changed."""
     if not bound.changes:
         return health.status, health.sentence
-    return CHANGED, changed_words(bound.changed, bound.changes)
-
-
-def changed_words(changed: Sequence[doc.ChangedRow | Finding], count: int) -> str:
-    """What was changed, counted by table, with the first change."""
-    first = changed[0]
-    counts = Counter((_where(c).split(" ")[0], _KINDS.get(c.what, "not bound")) for c in changed)
-    counted = ", ".join(f"{table} {kind}: {n}" for (table, kind), n in counts.most_common(6))
-    bound = first.expected if isinstance(first, Finding) else first.bound
-    many = "1 difference" if count == 1 else f"{count:,} differences"
-    return (
-        f"The database was changed outside Assay: {many} between stored rows and what the ledger bound "
-        f"({counted}). Nothing is stated about this model. First: {_where(first)}, bound {bound}, found {first.found}."
-    )
-
-
-def _where(changed: doc.ChangedRow | Finding) -> str:
-    return changed.where if isinstance(changed, Finding) else changed.row
+    findings = [Finding(c.what, c.row, c.bound, c.found) for c in bound.changed]
+    return CHANGED, f"{changed_words(findings, bound.changes)} {NOTHING}"
 
 
 def withheld(lines: Sequence[doc.VerdictLine], bound: doc.BoundRows) -> tuple[doc.VerdictLine, ...]:
@@ -60,3 +68,22 @@ def withheld(lines: Sequence[doc.VerdictLine], bound: doc.BoundRows) -> tuple[do
         return tuple(lines)
     finding = "rows of the database were changed outside Assay: see 1.1"
     return tuple(line.model_copy(update={"answer": "not measured", "finding": finding}) for line in lines)
+
+
+def health_of_page(db: Session, model: Model, health: Health) -> Health:
+    """The health that a page shows: that rows were changed, wherever they were.
+
+    A page checks them itself while there are few; of many it tells what the worker found within the last hour.
+    """
+    size = db.scalar(select(func.sum(func.length(LedgerBinding.leaves)))) or 0
+    if size > FEW:
+        sentence = standing(db, model.name)
+        return health if sentence is None else Health("alarm", f"{sentence} {NOTHING}")
+    bind, now = db.get_bind(), time.monotonic()
+    until, verdict = _CHECKED.get(bind, (0.0, None))
+    if verdict is None or now >= until:
+        verdict = check_rows(db)
+        ended = time.monotonic()
+        _CHECKED[bind] = (ended + RESTS * (ended - now), verdict)
+    findings = verdict.of_model(str(model.id))
+    return Health("alarm", f"{changed_words(findings)} {NOTHING}") if findings else health

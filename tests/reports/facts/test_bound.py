@@ -3,12 +3,15 @@
 import subprocess
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from monitor.alerts import changed_rows, store
 from monitor.site import Site
+from monitor.tables import Model
 from reports import service
 from reports.document import AuditReport
-from reports.facts.bound import CHANGED
+from reports.facts.bound import CHANGED, health_of_page
+from reports.wording.health import Health
 from tests.databases import SQLITE_FIRST
 from tests.reports.story import tell
 from tests.reports.story_teller import END, START
@@ -50,3 +53,22 @@ def test_a_report_over_changed_rows_states_only_that_they_were_changed(
     ).stdout
     assert "Rows changed outside Assay" in printed
     assert "Quiet since" not in printed
+
+
+@SQLITE_FIRST
+def test_a_page_and_an_alert_say_that_rows_were_changed(site: Site) -> None:
+    with site.database.write() as db:
+        tell(site, db)
+    changed_rows.watch(site)
+    with site.database.engine.begin() as connection:
+        connection.execute(text("update \"window\" set verdict = 'ok'"))
+    changed_rows.watch(site)
+    with site.database.read() as db:
+        (alert,) = store.system_alerts(db, changed_rows.MONITOR, changed_rows.ROWS)
+        assert (alert.column, alert.severity) == ("support-intents", "critical")
+        assert "window changed" in alert.sentence
+        shown = health_of_page(db, db.scalars(select(Model)).one(), Health("ok", "Quiet since yesterday."))
+    assert (shown.status, "Quiet" in shown.sentence) == ("alarm", False)
+    with site.database.read() as db:
+        assert changed_rows.standing(db, "support-intents") == alert.sentence
+        assert changed_rows.standing(db, "another") is None
