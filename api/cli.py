@@ -29,6 +29,7 @@ from api.commands import (
     models,
     notify,
     people,
+    plan,
     provenance,
     quarantine,
     replay,
@@ -61,7 +62,8 @@ for command in (
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
     versions.approve, versions.attest,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
-    versions.card, versions.adapter, stop.stop, report.report, maintenance.deploy, erase.erase, erase.erasures,
+    versions.card, versions.adapter, stop.stop, plan.plan, report.report, maintenance.deploy, erase.erase,
+    erase.erasures,
     replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)

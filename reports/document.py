@@ -66,6 +66,7 @@ class PlanLine(ReportPart):
     done: int
     missed: int | None
     why: str
+    own: bool = False  # missed through a fault of the service, and not for want of rows or outcomes
 
 
 class SpecLine(ReportPart):

@@ -10,7 +10,7 @@ from uuid import UUID
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
-from api.processes import ledger_watch, system_alarms
+from api.processes import ledger_watch, plan_watch, system_alarms
 from api.processes.damaged_logs import announce_damage
 from api.processes.serious_watch import watch_serious
 from api.processes.system_alarms import passed
@@ -85,6 +85,8 @@ def tick(site: Site, holder: str) -> None:
     if passed(system_alarms.WATCH_S, 0, last or now, now):
         _watch(site, steady_since, problems, now)
         _close_abandoned(site, now)
+    if passed(plan_watch.EVERY_S, 0, last or now, now):
+        _watch_plans(site, now)
     if passed(UPKEEP_S, 0, last or now, now):
         site.artifacts.drop_unfinished((now - UNFINISHED).timestamp())
     _sign(site, last or now, now)
@@ -101,6 +103,15 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
             tell_held_back(site, db)
     except Exception:
         log.exception("the alerts about the installation could not be looked after")
+
+
+def _watch_plans(site: Site, now: datetime) -> None:
+    """Compare plans with what was done; a fault in it must not stop the work of the next tick."""
+    try:
+        with site.database.write() as db:
+            plan_watch.watch_plans(site, db, now)
+    except Exception:
+        log.exception("plan and execution could not be compared")
 
 
 def _sign(site: Site, last: datetime, now: datetime) -> None:

@@ -20,6 +20,7 @@ from api.routes import (
     monitoring,
     notifications,
     people,
+    plan,
     provenance,
     quarantine,
     reports,
@@ -37,6 +38,6 @@ DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ing
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
-    provenance.router, stops.router, changes.router, serious.router, reports.router, ledger.router, erasures.router,
-    keys.router, people.router, sessions.router, schema.router,
+    provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router, ledger.router,
+    erasures.router, keys.router, people.router, sessions.router, schema.router,
 )  # fmt: skip

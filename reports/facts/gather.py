@@ -19,6 +19,7 @@ from reports import store
 from reports.facts.alerts import alert_line, decision_line, incident_lines, serious_lines
 from reports.facts.bound import bound_rows, stated, withheld
 from reports.facts.citations import Citations
+from reports.facts.execution import execution_lines
 from reports.facts.measures import drift_lines, group_lines, measure_line
 from reports.facts.standing import champion_at, health_at
 from reports.facts.versions import run_line, version_line
@@ -92,6 +93,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     thresholds = threshold_lines(found.revisions, citations)
     declared = declared_since(((r.document, r.created_at) for r in reversed(found.revisions)), schedules(spec))
     plan = plan_lines(spec, windows, kpi, fairness, alerts, decisions, since, until, declared)
+    plan = (*plan, *execution_lines(db, found.model, windows, since, min(until, known)))
     identity = _identity(site, found, champion_at(found.versions, until) or champion_at(found.versions, known))
     return doc.AuditReport(
         format=doc.FORMAT, report_id=str(report.id), kind=report.kind, regimes=tuple(map(str, report.regimes)),

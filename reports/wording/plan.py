@@ -94,7 +94,7 @@ def _window_lines(windows: Sequence[Window]) -> list[PlanLine]:
     return [
         PlanLine(
             planned="close windows without a gap", due=len(windows) + missing, done=len(windows), missed=missing,
-            why="; ".join(unrecorded),
+            why="; ".join(unrecorded), own=True,
         ),
         _line("judge drift in every window", len(windows), judged, {WHY.get(k, k): n for k, n in reasons.items()}),
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def _retrain_lines(
         lines.append(
             PlanLine(
                 planned=f"consider a retrain at {one.cron} {one.timezone}", due=due, done=scheduled, missed=missed,
-                why="" if missed == 0 else why,
+                why="" if missed == 0 else why, own=True,
             )
         )  # fmt: skip
     after_windows = sum(1 for d in decisions if d.cause == "window")
