@@ -1,8 +1,11 @@
 """Settings of the ledger: its name, and where its checkpoints are kept."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from core.settings_train import listed
 
 
 class LedgerSettings(BaseModel):
@@ -16,6 +19,15 @@ class LedgerSettings(BaseModel):
         None,
         description="file that keeps the newest signed checkpoint, so that a shortened ledger is not signed; empty "
         "means `HOME.last-seen` beside the home folder",
+    )
+    witnesses: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+        (),
+        description="witnesses that are asked to cosign each checkpoint, such as `KEY https://host/api/v1/witness, KEY "
+        "https://...`",
+    )
+    witness_of: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+        (),
+        description="public keys of the logs that this installation is a witness of, such as `KEY, KEY`",
     )
     checkpoint_s: int = Field(60, ge=1, description="a log that has grown is checkpointed at least this often, seconds")
 

@@ -10,10 +10,13 @@ from core.clock import Clock, SystemClock
 from core.db import Database
 from core.settings import Settings
 from governance.binding.session import bind_sessions
-from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.extends import places_of
 from governance.ledger.installation import settle
 from governance.ledger.keys import Keys, earlier_vkeys, load_or_create
+from governance.ledger.read import ledger_leaves
+from governance.ledger.witnessing import Asked, Witness, ask, check_witnesses
+from governance.proof import merkle
 from governance.tables import LedgerCheckpoint
 from monitor.events.store import EventStore
 
@@ -35,6 +38,22 @@ class Site:
             earlier=earlier_vkeys(self.settings.home_dir), whole=whole,
         )  # fmt: skip
 
+    def ask_witnesses(self) -> list[tuple[Witness, Asked]]:
+        """Ask every configured witness for its cosignature on the newest checkpoint, unless it has given it."""
+        with self.database.read() as db:
+            newest = latest_checkpoint(db)
+        if newest is None:
+            return []
+        size = newest.size
+
+        def prove(first: int) -> list[bytes]:
+            with self.database.read() as db:
+                return list(merkle.consistency_proof(ledger_leaves(db, size), first, size))
+
+        home, now = self.settings.home_dir, self.clock.now()
+        witnesses = map(Witness.parse, self.settings.ledger.witnesses)
+        return [(one, ask(one, newest.note, home=home, prove=prove, now=now)) for one in witnesses]
+
     def close(self) -> None:
         self.events.close()
         self.database.dispose()
@@ -46,6 +65,7 @@ def open_site(settings: Settings, clock: Clock | None = None) -> Site:
     A home folder that was copied since its last start gets an origin of its own; one that was moved records it.
     """
     home = settings.home_dir
+    check_witnesses(settings.ledger)
     home.mkdir(parents=True, exist_ok=True)
     database, clock = Database(settings.database_url, pool_size=settings.db.pool_size), clock or SystemClock()
     if settings.db.url is None:  # elsewhere, a ledger is not copied with the home folder

@@ -19,6 +19,7 @@ from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
 from governance.ledger.rotation import name_documents_key
+from governance.ledger.witnessing import Witness, with_cosignatures
 from monitor import store as monitor_store
 from monitor.notify import deploys
 from monitor.site import Site
@@ -213,18 +214,22 @@ def _bundle(site: Site, report_id: UUID) -> Report:
         row = store.report(db, report_id)
         head = latest_checkpoint(db)
         assert head is not None  # the report's own entry is in the log by now
+        head_note = head.note
         assert row.files is not None
         lines = list(ledger_lines(db, last=head.size))
         model = store.model_of(db, row.model_id)
         members = _members(site, db, row)
     index = int(row.files["ledger_index"])
+    site.ask_witnesses()
+    witnesses = [Witness.parse(one) for one in site.settings.ledger.witnesses]
+    note = with_cosignatures(head_note, site.settings.home_dir, witnesses)
     with tempfile.TemporaryDirectory(prefix="assay-bundle-") as folder:
         target = Path(folder) / "bundle.zip"
         charts = row.files.get("charts", {})
         write_bundle(
             target, model=model.name, period=(row.period_from, row.period_to), report_id=str(row.id), files=members,
             media_types={path: MEDIA_TYPES[path.rpartition(".")[2]] for path in members}, ledger_lines=lines,
-            checkpoint_note=head.note, key=site.keys.documents, vkey=site.keys.vkey, created_at=row.created_at,
+            checkpoint_note=note, key=site.keys.documents, vkey=site.keys.vkey, created_at=row.created_at,
             cited={"report.json": index, "report.pdf": index, **{f"charts/{name}": index for name in charts}},
         )  # fmt: skip
         digest = site.artifacts.put(target.read_bytes())

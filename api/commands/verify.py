@@ -22,6 +22,7 @@ from governance.verify.describe import describe
 from governance.verify.earlier import Earlier, read_earlier
 from governance.verify.findings import OK, BundleVerdict, Facts, Finding, LogVerdict, exit_code
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
+from governance.verify.witnesses import witnessed
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -47,6 +48,12 @@ def verify(
             "must extend it; may be given again"
         ),
     ] = None,
+    witness: Annotated[
+        list[str] | None, typer.Option(help="public key of a witness that you trust; bundles need its cosignature")
+    ] = None,
+    quorum: Annotated[
+        int | None, typer.Option(min=1, help="how many of the witnesses must have cosigned; all, if it is left out")
+    ] = None,
     home: Home = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -57,12 +64,16 @@ def verify(
     """
     if lake and bundles:
         raise InvalidError("--lake verifies this installation's own lake; leave the bundle out", field="--lake")
+    if (witness or quorum) and not bundles:
+        raise InvalidError("--witness and --quorum are for bundles; name one", field="--witness")
     trusted = trusted_keys(key or [])
     earlier = [read_earlier(path) for path in against or []]
     if not bundles:
         _verify_own(home, trusted, lake, as_json, earlier)
         return
     verdicts = [(bundle, held_bundle(bundle, trusted, earlier)) for bundle in bundles]
+    if witness:
+        verdicts = [(bundle, witnessed(verdict, bundle, witness, quorum)) for bundle, verdict in verdicts]
     if as_json:
         documents = [_document(verdict) for _, verdict in verdicts]
         several = [{"bundle": str(bundle)} | one for (bundle, _), one in zip(verdicts, documents, strict=True)]

@@ -36,7 +36,9 @@ from governance.tables import ApiKey, PageSession, Person
 from monitor.site import Site
 
 COOKIE: Final = "assay_session"
-PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static", "/api/v1/schema/spec"})
+PUBLIC_PATHS: Final = frozenset(
+    {"/healthz", "/readyz", "/login", "/logout", "/static", "/api/v1/schema/spec", "/api/v1/witness"}
+)
 CALLER_CACHE_S: Final = 1.0  # a revocation by another process takes effect within this time
 MAX_CACHED_CALLERS: Final = 1000  # keys
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}

@@ -23,6 +23,8 @@ from monitor.site import Site
 
 REFUSED: Final = "unsigned_ledger"
 LAST_SEEN: Final = "last_seen_file"
+WITNESS: Final = "witness"
+WITNESS_STANDS: Final = timedelta(minutes=15)  # an unreachable witness is told after so long
 WHOLE_S: Final = 3600  # between two looks at every checkpoint there is
 log = logger("api.processes.ledger_watch")
 
@@ -100,6 +102,33 @@ def watch_last_seen(site: Site, db: Session, now: datetime) -> None:
     system_alarms.raise_alarm(
         site, db, Alarm(system_alarms.MONITOR, LAST_SEEN, "", None, None, sentence, severity), now
     )
+
+
+def ask_witnesses(site: Site) -> None:
+    """Ask for cosignatures, and look after the alert about each witness; a fault in one must not stop the next try."""
+    try:
+        asked = site.ask_witnesses()
+    except Exception:
+        log.exception("witnesses could not be asked")
+        return
+    now = site.clock.now()
+    with site.database.write() as db:
+        for witness, known in asked:
+            about = witness.key.label
+            if not known.problem:
+                system_alarms.end(site, db, WITNESS, about, now)
+                continue
+            if not known.forked and now - datetime.fromisoformat(known.failing_since) < WITNESS_STANDS:
+                continue
+            severity: Severity = "critical" if known.forked else "warning"
+            then = (
+                "Whoever trusts it will not trust this ledger: find out which of the two is right (assay verify)"
+                if known.forked
+                else "It is asked again; everything else goes on"
+            )
+            sentence = f"The witness {about} does not cosign: {known.problem}. {then}."
+            alarm = Alarm(system_alarms.MONITOR, WITNESS, about, None, None, sentence, severity, (about,))
+            system_alarms.raise_alarm(site, db, alarm, now)
 
 
 def problems(db: Session) -> list[str]:

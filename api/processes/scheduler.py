@@ -55,6 +55,11 @@ def start(site: Site) -> BackgroundScheduler:
     scheduler.add_job(
         tick, "interval", seconds=site.settings.queue.tick_s, args=(site, holder), max_instances=1, coalesce=True
     )
+    if site.settings.ledger.witnesses:  # beside the ticks, which do not wait for other machines
+        every = min(site.settings.ledger.checkpoint_s, 15)
+        scheduler.add_job(
+            ledger_watch.ask_witnesses, "interval", seconds=every, args=(site,), max_instances=1, coalesce=True
+        )
     scheduler.start()
     return scheduler
 

@@ -31,6 +31,7 @@ from api.routes import (
     stops,
     traces,
     versions,
+    witness,
 )
 
 # Routes of class DirectRoute: rows arrive a thousand times as often as all other requests.
@@ -39,5 +40,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
     provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router, ledger.router,
-    erasures.router, keys.router, people.router, sessions.router, schema.router,
+    erasures.router, keys.router, people.router, sessions.router, schema.router, witness.router,
 )  # fmt: skip

@@ -13,7 +13,7 @@ from governance.proof.vkey import NoteSigner, VerifierKey, is_signer_name, stric
 
 MAX_NOTE_BYTES: Final = 1_000_000
 MAX_SIGNATURES: Final = 100
-_SIGNATURE_MARK: Final = "\u2014 "  # em dash and space open a signature line
+MARK: Final = "\u2014 "  # em dash and space open a signature line
 
 
 class NoteFormatError(IntegrityFailureError):
@@ -48,7 +48,7 @@ def sign_note(text: str, keys: Iterable[NoteSigner]) -> str:
     lines = []
     for key in keys:
         signature = key.verifier.key_id + key.sign(text.encode())
-        lines.append(f"{_SIGNATURE_MARK}{key.name} {base64.b64encode(signature).decode()}\n")
+        lines.append(f"{MARK}{key.name} {base64.b64encode(signature).decode()}\n")
     if not lines:
         raise InvalidError("a note needs at least one signing key")
     return text + "\n" + "".join(lines)
@@ -66,7 +66,7 @@ def open_note(note: str, vkeys: Sequence[str]) -> Note:
     """
     known = {(key.name, key.key_id): key for key in map(VerifierKey.parse, vkeys)}
     labels = [key.label for key in known.values()]
-    text, signatures = _split_note(note)
+    text, signatures = split_note(note)
     claimed = [f"{name}+{key_id.hex()}" for name, key_id, _ in signatures]
     valid: dict[str, None] = {}
     for name, key_id, signature in signatures:
@@ -87,12 +87,12 @@ def open_note(note: str, vkeys: Sequence[str]) -> Note:
 def claimed_signers(note: str) -> tuple[str, ...]:
     """Name and key id of each signature of a note, none of which is verified; empty if it is no signed note."""
     try:
-        return tuple(f"{name}+{key_id.hex()}" for name, key_id, _ in _split_note(note)[1])
+        return tuple(f"{name}+{key_id.hex()}" for name, key_id, _ in split_note(note)[1])
     except NoteFormatError:
         return ()
 
 
-def _split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
     """Text and (key name, key id, signature) of a note; nothing is verified yet."""
     _check_text(note, note)
     # The text may hold blank lines, so it ends at the last one.
@@ -106,9 +106,9 @@ def _split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
 
 
 def _signature(line: str, note: str) -> tuple[str, bytes, bytes]:
-    name, _, encoded = line.removeprefix(_SIGNATURE_MARK).partition(" ")
+    name, _, encoded = line.removeprefix(MARK).partition(" ")
     raw = strict_base64(encoded)
-    if not line.startswith(_SIGNATURE_MARK) or not is_signer_name(name) or raw is None or len(raw) < 5:
+    if not line.startswith(MARK) or not is_signer_name(name) or raw is None or len(raw) < 5:
         raise NoteFormatError(f"signature line {line!r} is not em dash, key name, base64 of id and signature", note)
     return name, raw[:4], raw[4:]
 

@@ -10,6 +10,7 @@ from governance.verify.against import held_bundle
 from governance.verify.describe import describe
 from governance.verify.earlier import read_earlier
 from governance.verify.remember import remembered
+from governance.verify.witnesses import witnessed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,10 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--last-seen", type=Path, metavar="FILE",
         help="file in which the newest checkpoint of each log is kept; the next bundle of that log must extend it",
     )  # fmt: skip
+    parser.add_argument(
+        "--witness", action="append", default=[], metavar="VKEY", help="key of a witness that you trust"
+    )
+    parser.add_argument(
+        "--quorum", type=int, metavar="N", help="how many of the witnesses must have cosigned; else all"
+    )
     given = parser.parse_args(arguments)
     try:
         earlier = [read_earlier(path) for path in given.against]
         verdict = held_bundle(given.bundle, keys_of(given.key), earlier)
+        if given.witness:
+            verdict = witnessed(verdict, given.bundle, given.witness, given.quorum)
         if given.last_seen is not None:
             verdict = remembered(verdict, given.bundle, given.last_seen)
     except AppError as error:

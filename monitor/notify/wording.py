@@ -40,6 +40,7 @@ _NEXT_OF_METRIC: Final[Mapping[str, str]] = {
     "changed_rows": "Find out who wrote to the database; `assay verify` names each row and what it must hold.",
     "changed_rights": "Find out who wrote to the database, and revoke the key; `assay verify` names all that differ.",
     "unsigned_ledger": "Run `assay verify` on the machine; after a restore, `assay ledger recover`.",
+    "witness": "Ask the operator of the witness what it has seen, and compare: `assay verify --against`.",
     "last_seen_file": "Let the service write that file, or set ASSAY_LEDGER__LAST_SEEN to another.",
     "missed_checks": "Look at the log of the worker at that time, and at `assay plan MODEL`.",
     "serious_incident": "Tell the authority and record it: assay serious report MODEL ID.",

@@ -14,7 +14,7 @@ from governance.access.roles import PERMISSIONS, Caller, Permission, Role
 from monitor.site import Site
 from tests.databases import SQLITE_FIRST
 
-PUBLIC_ROUTES = {"/healthz", "/readyz", "/login", "/logout", "/static", "/api/v1/schema/spec"}
+PUBLIC_ROUTES = {"/healthz", "/readyz", "/login", "/logout", "/static", "/api/v1/schema/spec", "/api/v1/witness"}
 
 
 @SQLITE_FIRST
