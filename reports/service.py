@@ -34,7 +34,8 @@ from reports.facts.gather import gather
 from reports.facts.runs import losses
 from reports.facts.standing import champion_at
 from reports.facts.timelines import timeline
-from reports.lineage.graph import described, node_of_report
+from reports.lineage.graph import described, graph_of, node_of_report
+from reports.lineage.mlbom import mlbom_bytes
 from reports.render.bundle import write_bundle
 from reports.render.pdf import typeset
 from reports.tables import Report
@@ -241,7 +242,7 @@ def _bundle(site: Site, report_id: UUID) -> Report:
 
 
 def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
-    """Files of the bundle: the report, its charts, the spec, the provenance of each dataset, the versions."""
+    """Files of the bundle: the report, its charts, the spec, the versions, and what everything was made from."""
     assert row.files is not None
     content = site.artifacts.get(row.files["json"])
     document = AuditReport.model_validate_json(content)
@@ -253,9 +254,12 @@ def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
         for dataset in run.datasets:
             name = dataset.digest.removeprefix("sha256:")
             members[f"datasets/{name}.json"] = canonical(dataset.model_dump())
+    model = store.model_of(db, row.model_id)
+    members["provenance/graph.json"] = canonical(graph_of(db, model).document)
     champion = champion_at(store.versions(db, row.model_id), row.period_to)
     if champion is not None:
-        members["champion.json"] = canonical(champion_document(store.model_of(db, row.model_id), champion))
+        members["provenance/mlbom.json"] = mlbom_bytes(site, db, model.name, champion.version)
+        members["champion.json"] = canonical(champion_document(model, champion))
         if champion.signature:
             members["champion.note"] = champion.signature.encode()
     return members

@@ -17,7 +17,7 @@ from api.client import Client
 from api.demo.plan import DemoPlan, make_plan
 from api.demo.processes import Service, predict
 from api.demo.settings import Setup
-from api.demo.spec import MODEL, demo_spec
+from api.demo.spec import MODEL, demo_declarations, demo_spec
 from api.demo.story import Story
 from core.clock import SystemClock
 from core.settings import ClientSettings
@@ -132,6 +132,8 @@ def _declare(context: _Context, service: Service, setup: Setup) -> None:
         "POST", f"/api/v1/models/{MODEL}/datasets", params={"name": "v1-training", "role": "train"},
         content=path.read_bytes(), headers={"content-type": "application/vnd.apache.parquet"},
     )  # fmt: skip
+    for declared in demo_declarations():
+        context.admin.json("POST", f"/api/v1/models/{MODEL}/provenance", json=declared)
 
 
 def _quiet_traffic(context: _Context) -> tuple[int, int]:

@@ -26,6 +26,10 @@ def demo_spec(
             "latency_ms": {"role": "measure", "type": "number", "unit": "ms"},
             "intent_true": {"role": "outcome", "type": "category"},
         },
+        "provenance": {
+            "licence": "LicenseRef-demo", "consent": "contract", "collector": "the demo",
+            "known_biases": ["arrival order, channels and age bands are simulated"],
+        },
         "baseline": {"rows": f"first {plan.baseline_rows}"},
         "monitors": {
             "windows": {"rows": plan.window_rows},
@@ -49,3 +53,16 @@ def demo_spec(
             "approval": "none",
         },
     }  # fmt: skip
+
+
+def demo_declarations() -> list[dict[str, Any]]:
+    """What is known of the set that v1 was trained on, and of v1 itself."""
+    told = {
+        "source": "messages of the demo", "collected": {"from": "2026-01-01", "to": "2026-01-01"},
+        "consent": "not_personal", "collector": "the demo", "known_biases": ["none known"], "synthetic_share": 0.0,
+    }  # fmt: skip
+    trained = {"step": "trained on v1-training from random weights", "code": "retrain.train.demo_base"}
+    return [
+        {"kind": "dataset", "name": "v1-training", "licence": "LicenseRef-demo", "processing": [], **told},
+        {"kind": "base_model", "licence": "Apache-2.0", "processing": [trained], **told},
+    ]

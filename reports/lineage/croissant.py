@@ -48,7 +48,7 @@ def croissant_of(site: Site, db: Session, model_name: str, name: str) -> bytes:
     graph = graph_of(db, model)
     shown = graph.shown[graph.find(f"dataset:{name}")]
     row = next(d for d in store.datasets(db, model.id) if str(d.id) == shown.node.facts["id"])
-    spec = store.spec_at(db, model.id, row.provenance["spec"]["revision"])
+    spec = store.spec_at(db, model.id, (row.provenance.get("spec") or {}).get("revision", model.revision))
     document = _document(shown, spec, model_name, row.digest, _fields(site.artifacts.path(row.digest), spec))
     return json.dumps(document, indent=1, ensure_ascii=False).encode()
 

@@ -176,9 +176,10 @@ def _declared(told: Sequence[ProvenanceDeclaration], content: str) -> dict[str, 
 
 def _inherited(db: Session, model: Model, row: Dataset) -> dict[str, Any] | None:
     """What a curated set has of its sources: the spec's word about events, its own window, steps and shares."""
-    if row.run_id is None:
+    revision = (row.provenance.get("spec") or {}).get("revision")
+    if row.run_id is None or revision is None:
         return None
-    told, synthetic = spec_at(db, model.id, row.provenance["spec"]["revision"]).provenance, _synthetic(row)
+    told, synthetic = spec_at(db, model.id, revision).provenance, _synthetic(row)
     steps = [f"{s['step']}: {s['rows']} rows" for s in row.provenance.get("steps") or ()]
     return {
         "source": ", ".join(row.provenance.get("rows_of_sources") or {}),

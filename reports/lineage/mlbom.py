@@ -53,7 +53,7 @@ def mlbom_of(site: Site, db: Session, model_name: str, version: str) -> dict[str
             },
             "properties": properties_of(card, spec, files),
         },
-        "components": [top, *parts],
+        "externalReferences": top["externalReferences"], "components": [top, *parts],
         "dependencies": [
             {"ref": top["bom-ref"], "dependsOn": sorted({p["bom-ref"] for p in parts})},
             *({"ref": p["bom-ref"], "dependsOn": []} for p in parts),
