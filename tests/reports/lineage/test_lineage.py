@@ -88,3 +88,14 @@ def test_a_set_of_an_earlier_release_is_asked_by_its_rows(lent: Site) -> None:
         found = ended_up_in(lent, db, model, event_id="e255")
         db.rollback()
     assert [v["version"] for v in found["versions"]] == ["v2"]
+
+
+def test_the_page_shows_nodes_sources_and_an_event(http: Http) -> None:
+    shown = http.send("GET", f"/models/{world.NAME}/lineage", params={"event": "e255"})
+    assert shown.status_code == 200
+    assert "was trained on it" in shown.text
+    assert "made by" in shown.text
+    part = http.send("GET", f"/models/{world.NAME}/lineage", params={"of": "version:v2", "direction": "sources"})
+    assert part.status_code == 200
+    assert "report " not in part.text.partition("What an event")[0].partition("<tbody>")[2]
+    assert http.send("GET", f"/models/{world.NAME}/lineage", params={"of": "version:v9"}).status_code == 404
