@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
-from api.commands.people import Models, RoleName, scope
+from api.commands.people import Models, RoleName, models_words, rights_words, scope
 from api.commands.serve import Home, configured, existing_database
 from core.clock import Clock, SystemClock
 from core.errors import InvalidError
@@ -56,8 +56,11 @@ def list_keys(as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(items)
     else:
-        shown = [{**item, "models": "all" if item["models"] is None else ", ".join(item["models"])} for item in items]
-        columns = ("prefix", "name", "role", "models", "owner", "created_at", "expires_at", "used_at", "revoked_at")
+        shown = [
+            {**item, "models": models_words(item), "state": "revoked" if item["revoked_at"] else _ends(item)}
+            for item in items
+        ]
+        columns = ("prefix", "name", "role", "models", "owner", "state")  # more would leave a terminal no room
         emit_rows(shown, columns, title="API keys", empty="No key.")
 
 
@@ -151,11 +154,14 @@ def end_session(
 
 def _change(prefix: str, body: dict[str, object], *, as_json: bool) -> None:
     answer = client().json("PATCH", f"/api/v1/keys/{quote(prefix, safe='')}", json=body)
-    models = "all models" if answer["models"] is None else ", ".join(answer["models"]) or "no model"
     if as_json:
         emit_json(answer)
     else:
-        console.print(f"{prefix} ({answer['name']}) is {answer['role']} for {models}.", markup=False)
+        console.print(f"{prefix} ({answer['name']}) is {rights_words(answer)}.", markup=False)
+
+
+def _ends(item: dict[str, Any]) -> str:
+    return f"ends {item['expires_at'][:16]}" if item["expires_at"] else "in force"
 
 
 def _span(text: str) -> timedelta:

@@ -18,7 +18,7 @@ RoleName = Annotated[str, typer.Argument(help="producer, viewer, operator, valid
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="a model the person is for; again for more; without it, all")
 ]
-COLUMNS = ("id", "name", "role", "models", "used_at", "disabled_at")
+COLUMNS = ("id", "name", "role", "models", "state")
 
 
 def scope(models: list[str] | None, *, everything: bool = False, nothing: bool = False) -> list[str] | None:
@@ -46,7 +46,7 @@ def add(
     """Declare a person; `reset-password` then gives a way in, unless people sign in through a provider."""
     body = {"id": who, "role": role, "models": model or None, "name": name, "email": email}
     answer = client().json("POST", "/api/v1/people", json=body)
-    _said(answer, f"{answer['id']} is declared, {_rights(answer)}.", as_json=as_json)
+    _said(answer, f"{answer['id']} is declared, {rights_words(answer)}.", as_json=as_json)
 
 
 @app.command("list")
@@ -56,7 +56,10 @@ def list_people(as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(items)
         return
-    shown = [{**item, "models": "all" if item["models"] is None else ", ".join(item["models"])} for item in items]
+    shown = [
+        {**item, "models": models_words(item), "state": "disabled" if item["disabled_at"] else "in force"}
+        for item in items
+    ]
     emit_rows(shown, COLUMNS, title="People", empty="Nobody is declared; `assay people add` does so.")
 
 
@@ -123,22 +126,24 @@ def review(
     if as_json:
         emit_json(found)
         return
-    shown = [
-        {**item, "models": "all" if item["models"] is None else ", ".join(item["models"])} for item in found["items"]
-    ]
-    columns = ("kind", "id", "person", "role", "models", "state", "rights_since", "rights_by", "last_used_at")
+    shown = [{**item, "models": models_words(item)} for item in found["items"]]
+    columns = ("kind", "id", "person", "role", "models", "state")
     emit_rows(shown, columns, title="Access review", empty="Nobody.")
 
 
 def _change(who: str, body: dict[str, Any], *, as_json: bool) -> None:
     answer = client().json("PATCH", f"/api/v1/people/{quote(who, safe='')}", json=body)
     state = "disabled" if answer["disabled_at"] else "in force"
-    _said(answer, f"{answer['id']} is {state}, {_rights(answer)}.", as_json=as_json)
+    _said(answer, f"{answer['id']} is {state}, {rights_words(answer)}.", as_json=as_json)
 
 
-def _rights(answer: dict[str, Any]) -> str:
-    models = "all models" if answer["models"] is None else ", ".join(answer["models"]) or "no model"
-    return f"{answer['role']} for {models}"
+def models_words(item: dict[str, Any]) -> str:
+    return "all" if item["models"] is None else ", ".join(item["models"]) or "none"
+
+
+def rights_words(item: dict[str, Any]) -> str:
+    models = "all models" if item["models"] is None else ", ".join(item["models"]) or "no model"
+    return f"{item['role']} for {models}"
 
 
 def _said(answer: dict[str, Any], words: str, *, as_json: bool) -> None:

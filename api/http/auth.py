@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from api.http.denials import bad_key, denied
 from api.http.oidc import Provider
-from api.http.reach import Reach, within_reach
+from api.http.reach import Reach, require_owners, within_reach
 from core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from governance.access.api_keys import authenticate
 from governance.access.attempts import LockedError
@@ -56,8 +56,8 @@ class Requires:
             caller = await run_in_threadpool(_look_up_caller, request, request.app.state.site)
         try:
             require(caller, self.permission)
-            if caller.models is not None:
-                await run_in_threadpool(within_reach, request.app.state.site, caller, self.reach, request)
+            if ids := within_reach(caller, self.reach, request):
+                await run_in_threadpool(require_owners, request.app.state.site, caller, ids)
         except (ForbiddenError, NotFoundError) as error:
             facts = {"permission": self.permission.value, "method": request.method, "role": caller.role.value}
             await run_in_threadpool(denied, request, caller.subject, caller.name, error.code, facts)

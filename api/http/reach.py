@@ -74,21 +74,22 @@ OWNERS: Final[Mapping[str, Owners]] = {
 }  # fmt: skip
 
 
-def within_reach(site: Site, caller: Caller, reach: Reach, request: Request) -> None:
-    """
+def within_reach(caller: Caller, reach: Reach, request: Request) -> dict[str, Any]:
+    """Check what needs no database; returns the ids of the address whose models must be looked up.
+
     Raises:
         NotInScopeError: the address names a model outside the caller's scope, or something of one, or nothing.
         WholeScopeError: the route is about all models, and the caller is not for all.
         OutsideScopeError: a model outside the scope would be declared.
     """
     if caller.models is None:
-        return
+        return {}
     if reach is Reach.ALL:
         require_all_models(caller)
     for name in request.query_params.getlist("model"):
         require_model(caller, name, f"model {name[:100]!r}")
     if reach is not Reach.MODEL:
-        return
+        return {}
     path = request.path_params
     for name in (str(path[part]) for part in MODEL_NAMES if part in path):
         if request.method == "PUT" and not caller.sees(name):
@@ -96,8 +97,13 @@ def within_reach(site: Site, caller: Caller, reach: Reach, request: Request) -> 
                 f"{caller.name} is for {scope_words(caller)}, so it declares no model {name[:100]!r}", model=name[:100]
             )
         require_model(caller, name, f"model {name[:100]!r}")
-    for part in path.keys() & OWNERS.keys():
-        _require_owner(site, caller, part, path[part])
+    return {part: path[part] for part in path if part in OWNERS}
+
+
+def require_owners(site: Site, caller: Caller, ids: Mapping[str, Any]) -> None:
+    """Raises NotInScopeError: one of the ids is not of a model in the caller's scope, or of nothing."""
+    for part, value in ids.items():
+        _require_owner(site, caller, part, value)
 
 
 def seen_ids(db: Session, caller: Caller, model: str | None = None) -> list[UUID] | None:

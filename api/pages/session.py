@@ -10,7 +10,7 @@ from api.pages.render import STATIC, Form, PageRoute, page, static
 from core.errors import InvalidError, NotFoundError, UnauthenticatedError
 from governance.access.attempts import LockedError
 from governance.access.provider_people import NoRightsError
-from governance.access.sign_in import BadCredentialsError, Enrolment
+from governance.access.sign_in import BadCredentialsError, Enrolment, any_password
 from monitor.site import Site
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -116,9 +116,12 @@ def _provider(request: Request) -> Provider:
 
 def _form(site: Site, target: str, problem: str | None, status: int = 200) -> HTMLResponse:
     server, oidc = site.settings.server, site.settings.oidc
+    with site.database.read() as db:
+        people = any_password(db)  # where people have passwords, their form comes first
     return page(
         "login.html", caller=None, status=status, next=target, problem=problem, hours=server.session_hours,
         idle_minutes=server.session_idle_minutes, provider=oidc.name if oidc.issuer else None,
+        people=people,
     )  # fmt: skip
 
 

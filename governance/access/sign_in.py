@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.db import Database
@@ -134,6 +135,11 @@ def set_credentials(db: Session, row: Person, what: Sequence[str], *, actor: str
     body = {"digest": credentials_digest(row), "what": list(what)}
     append_entry(db, kind=CREDENTIALS, actor=actor, subject=ACTOR_PREFIX + row.id, body=body, at=now)
     end_sessions_of_person(db, row.id, "credentials changed", now)
+
+
+def any_password(db: Session) -> bool:
+    """Whether anybody signs in with a password."""
+    return db.scalars(select(Person.id).where(Person.password.is_not(None)).limit(1)).first() is not None
 
 
 def _of(db: Session, who: str, *, lock: bool = False) -> Person | None:
