@@ -38,7 +38,8 @@ def _append(
     index, frontier = head.row.size, head.frontier
     line = canonical({"index": index, "at": at, "kind": kind, "actor": actor, "subject": subject, "body": body})
     leaf = merkle.leaf_hash(line)
-    db.add_all(completed(frontier, leaf))
+    for subtree in completed(frontier, leaf):
+        db.merge(subtree)  # a log that lost its end may have left the row of an earlier one
     frontier.append(leaf)
     db.add(LedgerEntry(index=index, kind=kind, subject=subject, entry=line.decode(), leaf=leaf.hex()))
     # Not flushed: the entries of one transaction go to the database together, at its next query or its commit.

@@ -17,6 +17,7 @@ from governance.ledger.extends import Contradiction, Places, contradictions
 from governance.ledger.guard import unguarded
 from governance.ledger.read import ledger_lines
 from governance.ledger.refusal import SUBJECT, open_refusal
+from governance.ledger.repair import rebuild_subtrees
 from governance.ledger.selfcheck import verify_ledger
 from governance.tables import LedgerCheckpoint
 from governance.verify.recoveries import RECOVERED_KIND, Recovery, read_recovery
@@ -59,6 +60,7 @@ def recover_ledger(
         db, kind=RECOVERED_KIND, actor=SYSTEM_ACTOR, subject=SUBJECT, body=_body(db, kept, found, by, reason), at=now
     )
     copy_to_anchor(db, places.anchor)
+    rebuild_subtrees(db)
     rest = [f for f in verify_ledger(db, places=places, vkeys=vkeys).findings if not f.repair]
     if rest:
         raise IntegrityFailureError(

@@ -59,7 +59,7 @@ def repair_ledger(
         db.flush()
     set_head(db, frontier_of_entries(db))
     copy_to_anchor(db, places.anchor)
-    _rebuild_subtrees(db)
+    rebuild_subtrees(db)
     db.expire_all()
     repaired = sorted({f"{f.where}: {f.what}" for f in verdict.findings})
     body: dict[str, Any] = {
@@ -70,7 +70,8 @@ def repair_ledger(
     return verdict.findings, index
 
 
-def _rebuild_subtrees(db: Session) -> None:
+def rebuild_subtrees(db: Session) -> None:
+    """Store the hashes of complete subtrees anew, as they follow from the stored leaf hashes."""
     db.execute(delete(LedgerSubtree))
     frontier = merkle.Frontier()
     for leaf in ledger_leaves(db):

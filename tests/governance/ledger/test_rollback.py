@@ -297,6 +297,18 @@ def test_checkpoints_of_the_lost_part_that_the_database_kept_make_room(signed: S
     assert verify(signed).findings == ()
 
 
+def test_stored_subtrees_of_the_lost_part_are_replaced(signed: Site, clock: ManualClock) -> None:
+    grow(signed, 300)
+    sign(signed)
+    cut(signed, 200)
+    assert ledger_watch.sign_at_start(signed)
+    grow(signed, 60)  # the log goes on, and completes another subtree of 256 entries
+    clock.move_to(clock.now() + timedelta(minutes=1))
+    assert recover(signed)
+    sign(signed)
+    assert verify(signed).findings == ()
+
+
 @pytest.mark.parametrize("what", ["rewritten", "damaged", "nobody"])
 def test_what_is_more_than_a_lost_end_is_not_recovered(signed: Site, what: str) -> None:
     if what == "rewritten":
