@@ -51,6 +51,12 @@ class DigestJob(Payload):
     name: ClassVar[str] = "monitor.digest"
 
 
+class AnchorJob(Payload):
+    """Hand new checkpoints of the ledger to the anchors."""
+
+    name: ClassVar[str] = "anchors.deliver"
+
+
 class ConsiderJob(Payload):
     """Decide whether a model's retraining policy starts a run."""
 
@@ -96,9 +102,9 @@ class ReportJob(Payload):
 JOBS: Final[Mapping[str, type[Payload]]] = {
     payload.name: payload
     for payload in (
-        EvaluateJob, ConfirmJob, UpkeepJob, DigestJob, ConsiderJob, RunJob, ExplainJob, EraseJob, ReportJob,
+        EvaluateJob, ConfirmJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob, EraseJob, ReportJob,
     )
 }  # fmt: skip
 
 # Work that must be done some time, however often it failed, and of which one job waits at a time.
-RECURRING: Final = tuple(job.name for job in (EvaluateJob, UpkeepJob, DigestJob, ConsiderJob, EraseJob))
+RECURRING: Final = tuple(job.name for job in (EvaluateJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, EraseJob))

@@ -263,6 +263,11 @@ class Settings(BaseSettings):
     oidc: OidcSettings = OidcSettings()
     ledger: LedgerSettings = LedgerSettings()
     signer: SignerSettings = SignerSettings()
+    anchors: Mapping[str, SecretStr] = Field(
+        default_factory=dict,
+        description="a further anchor of checkpoints, by a name: file:///folder, s3://bucket/prefix, "
+        "webhook+https://host/path, or rfc3161+https://host/path?certificate=/tsa.pem",
+    )
     engine: EngineSettings = EngineSettings()
     train: TrainSettings = TrainSettings()
     budget: BudgetSettings = BudgetSettings()

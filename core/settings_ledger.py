@@ -29,6 +29,11 @@ class LedgerSettings(BaseModel):
         (),
         description="public keys of the logs that this installation is a witness of, such as `KEY, KEY`",
     )
+    anchor_alarm_s: int = Field(
+        3600,
+        ge=1,
+        description="an anchor that takes no checkpoint for so long is an alarm, as is an unsigned log; seconds",
+    )
     checkpoint_s: int = Field(60, ge=1, description="a log that has grown is checkpointed at least this often, seconds")
 
 

@@ -89,6 +89,20 @@ class Person(Base):
     disabled_at: Mapped[datetime | None]
 
 
+class AnchorState(Base):
+    """How far an anchor of the settings has received the checkpoints, and since when it has failed to."""
+
+    __tablename__ = "ledger_anchor"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int | None]  # of the last checkpoint that it took
+    delivered_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    error: Mapped[str | None]
+    attempts: Mapped[int]
+    next_try_at: Mapped[datetime | None]
+
+
 class ApiKey(Keyed, Base):
     """A key is shown once; only its hash is kept."""
 

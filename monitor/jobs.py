@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from core.jobs import ConfirmJob, DigestJob, EvaluateJob, UpkeepJob
+from core.jobs import AnchorJob, ConfirmJob, DigestJob, EvaluateJob, UpkeepJob
 from core.queue import Retry
 from monitor.alerts import changed_rows
 from monitor.confirm.confirm import confirm_alert
@@ -37,6 +37,16 @@ def maintain(site: Site, job: UpkeepJob) -> Retry | None:
     if maintain_tables(site, job.model):
         return None
     return Retry(site.clock.now(), "more files to merge")
+
+
+def anchor(site: Site, _: AnchorJob) -> Retry | None:
+    """Hand new checkpoints of the ledger to the anchors; one that fails is tried again by a later job."""
+    from governance.anchors.deliver import deliver
+    from governance.anchors.kinds import anchors_of
+
+    settings = site.settings
+    deliver(site.database, anchors_of(settings.anchors), evidence=settings.anchor_dir, now=site.clock.now())
+    return None
 
 
 def digest(site: Site, _: DigestJob) -> Retry | None:

@@ -9,6 +9,7 @@ from core.cache import Cache
 from core.clock import Clock, SystemClock
 from core.db import Database
 from core.settings import Settings
+from governance.anchors.kinds import anchors_of
 from governance.binding.session import bind_sessions
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.extends import places_of
@@ -64,6 +65,7 @@ def open_site(settings: Settings, clock: Clock | None = None) -> Site:
 
     A home folder that was copied since its last start gets an origin of its own; one that was moved records it.
     """
+    anchors_of(settings.anchors)  # one that cannot be used is refused here, not a minute later
     home = settings.home_dir
     check_witnesses(settings.ledger)
     home.mkdir(parents=True, exist_ok=True)

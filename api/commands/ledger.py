@@ -36,6 +36,23 @@ def checkpoint() -> None:
 
 
 @app.command()
+def status(as_json: JsonFlag = False) -> None:
+    """Show how far the ledger is signed, and how each anchor stands."""
+    found = client().json("GET", "/api/v1/ledger/status")
+    if as_json:
+        emit_json(found)
+        return
+    console.print(
+        f"{found['entries']} entries, {found['signed']} signed at {found['signed_at'] or 'no time'} by a key of kind "
+        f"{found['signer']}; {found['unsigned']} wait"
+        + (f" since {found['unsigned_since']}" if found["unsigned_since"] else "") + ".",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    columns = ("name", "kind", "size", "taken_at", "waiting", "failing_since", "error")
+    emit_rows(found["anchors"], columns, title="Anchors", empty="No further anchors; ASSAY_ANCHORS__NAME sets one.")
+
+
+@app.command()
 def key(as_json: JsonFlag = False) -> None:
     """Print the public keys of the service, the present one first: `assay verify BUNDLE --key` takes them in a file.
 

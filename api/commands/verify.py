@@ -199,6 +199,8 @@ def _read_and_verify(
 
     import migrations.tables  # noqa: F401 - every mapped class: rows of a class that is not loaded cannot be held
     from core.db_reading import reading
+    from governance.anchors.deliver import timestamp_findings
+    from governance.anchors.kinds import anchors_of
     from governance.binding.check import check_rows
     from governance.ledger.extends import places_of
     from governance.ledger.read import ledger_entries, ledger_lines
@@ -213,8 +215,8 @@ def _read_and_verify(
             lines = list(ledger_lines(db)) if earlier else []
             held = [hold_against(lines, one, vkeys, whole=True) for one in earlier]
             if verdict.ok:  # a broken ledger proves nothing about the keys
-                rows = check_rows(db)
-                verdict = replace(verdict, findings=(*_key_findings(db), *rows.findings))
+                rows, stamps = check_rows(db), timestamp_findings(db, anchors_of(settings.anchors), settings.anchor_dir)
+                verdict = replace(verdict, findings=(*_key_findings(db), *rows.findings, *stamps[0]))
             if not lake or not verdict.ok:
                 return verdict, None, held
             entries = ledger_entries(db, (DIGEST, REWRITE))

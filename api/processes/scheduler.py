@@ -10,15 +10,16 @@ from uuid import UUID
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
-from api.processes import ledger_watch, plan_watch, system_alarms
+from api.processes import anchor_watch, ledger_watch, plan_watch, system_alarms
 from api.processes.damaged_logs import announce_damage
 from api.processes.serious_watch import watch_serious
 from api.processes.system_alarms import passed
 from core import queue
 from core.errors import AppError
-from core.jobs import ConsiderJob, DigestJob, EvaluateJob
+from core.jobs import AnchorJob, ConsiderJob, DigestJob, EvaluateJob
 from core.logs import logger
 from core.queue import MAX_CLOCK_SKEW, Lease
+from governance.anchors.deliver import due
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import service, store
 from monitor.alerts.announce import tell_held_back
@@ -41,6 +42,7 @@ FORGET_S: Final = 600  # between two deletions of ended jobs
 DONE_KEPT: Final = timedelta(hours=1)
 FAILED_KEPT: Final = timedelta(days=30)
 UNFINISHED: Final = timedelta(days=1)  # an artifact that was begun so long ago is never finished
+ANCHOR_S: Final = 10  # between two looks at the anchors
 DIGEST_S: Final = 3600  # between two records of the lake's files in the ledger
 # A longer gap between two ticks is an outage: it is recorded in the ledger, and the work that fell due in it runs late.
 MISSED_AFTER: Final = timedelta(minutes=2)
@@ -105,6 +107,7 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
             system_alarms.watch_schedules(site, db, problems, now)
             ledger_watch.watch_last_seen(site, db, now)
             watch_serious(site, db, now)
+            anchor_watch.watch(site, db, now)
             tell_held_back(site, db)
     except Exception:
         log.exception("the alerts about the installation could not be looked after")
@@ -148,6 +151,8 @@ def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> dict
     # before it died without requesting an evaluation.
     if passed(DIGEST_S, 0, last, now):
         queue.enqueue(db, DigestJob(), now=now, dedupe_key=DigestJob.name, lock_key=DigestJob.name)
+    if site.settings.anchors and passed(ANCHOR_S, 0, last, now) and due(db, list(site.settings.anchors), now):
+        queue.enqueue(db, AnchorJob(), now=now, dedupe_key=AnchorJob.name, lock_key=AnchorJob.name)
     if passed(FORGET_S, 0, last, now):
         queue.forget(db, done_before=now - DONE_KEPT, failed_before=now - FAILED_KEPT)
     models = store.every_revision(db)

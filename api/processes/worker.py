@@ -13,6 +13,7 @@ import retrain.jobs
 from core import queue
 from core.errors import AppError, BusyError
 from core.jobs import (
+    AnchorJob,
     ConfirmJob,
     ConsiderJob,
     DigestJob,
@@ -43,6 +44,7 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
         _parsed(ConfirmJob, monitor.jobs.confirm),
         _parsed(UpkeepJob, monitor.jobs.maintain),
         _parsed(DigestJob, monitor.jobs.digest),
+        _parsed(AnchorJob, monitor.jobs.anchor),
         _parsed(ConsiderJob, retrain.jobs.consider),
         _parsed(RunJob, retrain.jobs.run),
         _parsed(ExplainJob, retrain.jobs.explain),

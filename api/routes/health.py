@@ -9,7 +9,7 @@ from api.http.auth import requires
 from api.http.deps import Out, ReadDb, SiteDep
 from api.http.metrics import MEDIA_TYPE, ServiceMetrics
 from api.http.reach import Reach
-from api.processes import ledger_watch, system_alarms
+from api.processes import anchor_watch, ledger_watch, system_alarms
 from core.errors import BusyError
 from governance.access.roles import Caller, Permission
 
@@ -35,7 +35,11 @@ class ReadyOut(Out):
 @router.get("/readyz", response_model_exclude_none=True)
 def ready(site: SiteDep, db: ReadDb) -> ReadyOut:
     """Whether requests are answered; without a key, so it names no model."""
-    problems = [*ledger_watch.problems(db), *system_alarms.problems(db, site.clock.now())]
+    problems = [
+        *ledger_watch.problems(db),
+        *anchor_watch.problems(site, db),
+        *system_alarms.problems(db, site.clock.now()),
+    ]
     try:
         site.events.check_writable()
     except OSError as error:

@@ -1,6 +1,7 @@
 """Routes of the ledger: checkpoint, entries and proofs, for independent verification."""
 
 import json
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,8 +11,11 @@ from pydantic import Field
 from api.http.auth import requires
 from api.http.deps import MAX_INDEX, In, Out, Page, ReadDb, SiteDep
 from api.http.reach import Reach, require_entry, seen_subjects
+from api.processes.anchor_watch import unsigned_since
 from core.errors import InvalidError, NotFoundError
 from governance.access.roles import Caller, Permission
+from governance.anchors.deliver import standings
+from governance.anchors.kinds import kind_of
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, latest_checkpoint
 from governance.ledger.keys import earlier_vkeys
 from governance.ledger.log_key import revoked_keys
@@ -83,6 +87,49 @@ def public_key(_: Reader, site: SiteDep, db: ReadDb) -> KeyOut:
     return KeyOut(
         origin=keys.signing.name, vkey=keys.vkey, earlier=earlier_vkeys(site.settings.home_dir),
         documents=keys.documents.vkey, revoked=[RevokedOut(**one) for one in revoked_keys(db)],
+    )  # fmt: skip
+
+
+class AnchorOut(Out):
+    """How an anchor stands: the last checkpoint that it took, those that wait, and since when and why it fails."""
+
+    name: str
+    kind: str
+    size: int | None
+    taken_at: datetime | None
+    waiting: int
+    failing_since: datetime | None
+    error: str | None
+
+
+class StatusOut(Out):
+    """`unsigned`: entries that no checkpoint covers yet, the first of them added at `unsigned_since`."""
+
+    entries: int
+    signed: int
+    signed_at: datetime | None
+    unsigned: int
+    unsigned_since: datetime | None
+    signer: str
+    anchors: list[AnchorOut]
+
+
+@router.get("/status")
+def status(_: Reader, site: SiteDep, db: ReadDb) -> StatusOut:
+    """How far the ledger is signed, and how its anchors stand."""
+    newest, size = latest_checkpoint(db), ledger_size(db)
+    signed = 0 if newest is None else newest.size
+    urls = site.settings.anchors
+    anchors = [
+        AnchorOut(
+            name=s.name, kind=kind_of(urls[s.name].get_secret_value()), size=s.size, taken_at=s.at, waiting=s.waiting,
+            failing_since=s.failing_since, error=s.error,
+        )
+        for s in standings(db, list(urls))
+    ]  # fmt: skip
+    return StatusOut(
+        entries=size, signed=signed, signed_at=None if newest is None else newest.at, unsigned=max(0, size - signed),
+        unsigned_since=unsigned_since(db), signer=site.settings.signer.kind, anchors=anchors,
     )  # fmt: skip
 
 

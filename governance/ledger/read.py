@@ -6,6 +6,7 @@ gives the root in O(log n). Personal data never enters an entry: only digests, c
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -16,6 +17,15 @@ from governance.tables import LedgerEntry, LedgerHead
 
 def ledger_size(db: Session) -> int:
     return db.scalar(select(LedgerHead.size)) or 0
+
+
+def entry_time(db: Session, index: int) -> datetime | None:
+    """When an entry was added; None if there is no such entry, or it cannot be read."""
+    entry = db.scalar(select(LedgerEntry.entry).where(LedgerEntry.index == index))
+    try:
+        return None if entry is None else datetime.fromisoformat(json.loads(stored_bytes(entry))["at"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def stored_bytes(value: Any) -> bytes:

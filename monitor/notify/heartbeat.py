@@ -8,9 +8,9 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from core.bounded_http import UnreachableError, request
 from core.jobs import EvaluateJob
 from core.queue import SCHEDULER, Job, Lease
-from monitor.notify.bounded_http import UnreachableError, request
 from monitor.tables import Model
 
 # The scheduler requests an evaluation of each model every 30 s; a long one of a history may take minutes.

@@ -71,7 +71,7 @@ def cloud_event(*, id: str, source: str, kind: str, subject: str, at: datetime, 
 
 def post(url: str, message_id: str, body: bytes, *, at: datetime, limit_s: float) -> Outcome:
     """Post one event; only an answer 2xx means that it arrived. A redirect is not followed."""
-    from monitor.notify.bounded_http import UnreachableError, request  # httpcore2, which only a delivery needs
+    from core.bounded_http import UnreachableError, request  # httpcore2, which only a delivery needs
 
     address, secret = target(url)
     timestamp = int(at.timestamp())

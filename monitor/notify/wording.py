@@ -46,6 +46,8 @@ _NEXT_OF_METRIC: Final[Mapping[str, str]] = {
     "serious_incident": "Tell the authority and record it: assay serious report MODEL ID.",
     "serious_incident_overdue": "Tell the authority now, with why it is late, and record it: assay serious report "
     "MODEL ID.",
+    "silent_anchor": "Let the anchor take checkpoints again; those that wait are handed over by themselves.",
+    "unreachable_signer": "Start `assay signer`, or plug the token in; the entries since then are signed then.",
     "damaged_log": "Send again what was sent then, check the disk, and resolve this alert.",
 }
 _OCCASIONS: Final[Mapping[str, str]] = {

@@ -18,6 +18,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
     "monitor.confirm": (jobs.ConfirmJob(alert_id=ID), "default", {"alert_id": str(ID)}),
     "monitor.upkeep": (jobs.UpkeepJob(model="loans"), "default", {"model": "loans"}),
     "monitor.digest": (jobs.DigestJob(), "default", {}),
+    "anchors.deliver": (jobs.AnchorJob(), "default", {}),
     "retrain.consider": (
         jobs.ConsiderJob(model="loans", cause="window", window_id=ID),
         "default",
