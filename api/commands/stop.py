@@ -60,6 +60,7 @@ def _tell(answer: dict[str, Any], as_json: bool) -> None:
     lines = [f"{answer['model']} is stopped since {answer['since']} by {answer['by']}: {answer['reason']}."]
     if answer["needed"]:
         given = "".join(f", {name}" for name in answer["agreed"])
-        lines.append(f"To lift it, {answer['needed']} other people must agree; {len(answer['agreed'])} did{given}.")
+        people = "1 other person" if answer["needed"] == 1 else f"{answer['needed']} other people"
+        lines.append(f"To lift it, {people} must agree; {len(answer['agreed'])} did{given}.")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

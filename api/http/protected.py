@@ -16,6 +16,7 @@ from monitor.site import Site
 from monitor.tables import Alert, Model
 from monitor.upkeep.protected import protected_columns, reason_without_value, record_read, without_values
 
+GROUPS: Final = ("category", "boolean")  # types whose values are groups, of which counts are shown
 HEADER: Final = "X-Assay-Withheld"
 
 
@@ -82,3 +83,24 @@ def refuse_explained_protected(site: Site, db: Session, caller: Caller, model: s
             f"{caller.role.value} lacks the permission {Permission.PROTECTED_READ.value}",
             permission=Permission.PROTECTED_READ.value,
         )
+
+
+def refuse_confirmed_protected(site: Site, db: Session, caller: Caller, model: str, compared: Sequence[str]) -> None:
+    """Refuse a report on raw rows that shows more of a protected column than counts of its groups; else record it.
+
+    Raises:
+        ForbiddenError: the caller may not read protected values.
+    """
+    _, protected, may = columns_for(site, db, caller, model)
+    columns = current_spec(site, db, model).spec.columns
+    there = frozenset(
+        name for name in protected & {*compared} if name not in columns or columns[name].type not in GROUPS
+    )  # fmt: skip
+    if there and not may:
+        raise ForbiddenError(
+            f"the report shows values of {', '.join(sorted(there))}, which is protected; role {caller.role.value} "
+            f"lacks the permission {Permission.PROTECTED_READ.value}",
+            permission=Permission.PROTECTED_READ.value,
+        )
+    if there:
+        record_read(site, caller, model, there, "confirmation", count=None)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
-from api.http.protected import examples_for
+from api.http.protected import examples_for, refuse_confirmed_protected
 from api.http.reach import Reach, seen_ids
 from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
@@ -138,14 +138,22 @@ def read(_: Reader, alert_id: UUID, db: ReadDb) -> AlertOut:
 
 @router.get("/alerts/{alert_id}/confirmation", response_class=HTMLResponse, responses={409: {}})
 def confirmation(
-    _: Annotated[Caller, requires(Permission.EVENTS_READ)],
+    caller: Annotated[Caller, requires(Permission.EVENTS_READ)],
     alert_id: UUID,
     site: SiteDep,
     db: ReadDb,
     window: UUID | None = None,
 ) -> HTMLResponse:
-    """The Evidently report on the raw rows of the newest confirmed window, or of an earlier one."""
-    html = site.artifacts.get(_confirmed(store.alert(db, alert_id), window)["artifact"])
+    """The Evidently report on the raw rows of the newest confirmed window, or of an earlier one.
+
+    Of a protected category it shows counts of groups. Where it is about other protected values, such as an age or a
+    text, the caller must be allowed to read them; that is recorded.
+    """
+    alert = store.alert(db, alert_id)
+    found = _confirmed(alert, window)
+    compared = [str(c["column"]) for c in found.get("columns", ())]
+    refuse_confirmed_protected(site, db, caller, db.get_one(Model, alert.model_id).name, compared)
+    html = site.artifacts.get(found["artifact"])
     headers = {
         "Content-Security-Policy": SANDBOX,
         "X-Content-Type-Options": "nosniff",

@@ -13,7 +13,10 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.http.protected import refuse_confirmed_protected
+from core.errors import ForbiddenError
 from governance.access.api_keys import first_admin
+from governance.access.roles import Caller, Role
 from monitor.site import Site
 from tests.api.http.test_governance import SPEC, key
 from tests.databases import SQLITE_FIRST
@@ -120,3 +123,17 @@ def test_a_column_that_was_protected_once_stays_so_in_every_later_spec(client: T
     gone = {name: column for name, column in SPEC["columns"].items() if name != "age_band"}
     client.put(MODEL, json=SPEC | {"columns": gone}).raise_for_status()
     assert SECRET not in client.get(f"{MODEL}/events", headers=eve).text
+
+
+def test_a_report_on_raw_rows_of_a_protected_number_is_refused_and_of_groups_is_not(
+    client: TestClient, site: Site
+) -> None:
+    columns = SPEC["columns"] | {"age": {"role": "protected", "type": "number"}}
+    client.put(MODEL, json=SPEC | {"columns": columns}).raise_for_status()
+    operator, admin = Caller("eve", Role.OPERATOR, "p"), Caller("admin", Role.ADMIN, "q")
+    with site.database.read() as db:
+        with pytest.raises(ForbiddenError, match=r"protected\.read"):
+            refuse_confirmed_protected(site, db, operator, "router", ["amount", "age"])
+        refuse_confirmed_protected(site, db, operator, "router", ["amount", "age_band"])
+        refuse_confirmed_protected(site, db, admin, "router", ["amount", "age"])
+    assert [(e["body"]["through"], e["body"]["columns"]) for e in reads(client)] == [("confirmation", ["age"])]
