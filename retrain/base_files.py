@@ -4,7 +4,6 @@ Read are config.json, the tokenizer's JSON, and the headers of the safetensors f
 classifies or writes comes from the library's own table, read as source.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,13 @@ from retrain.base_library import backbone_of, library_class, source_of
 from retrain.base_positions import check_length
 from retrain.base_tokenizer import check_tokenizer, has_template
 from retrain.base_weights import Shapes, read_headers, read_json, wrong
+from retrain.base_whole import EMBEDDING, LAYER, check_whole
 from retrain.errors import BaseModelError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.kinds import KINDS
 from retrain.train.tabular.files import read_pipeline
 from retrain.train.tabular.recipe import TableColumn, TableRecipe
 
-EMBEDDING: Final = re.compile(
-    r"(embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|word_embedding|shared)\.weight$"
-)
-LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 ATTENTION: Final = "_supports_attention_backend = True"  # how a class says that its attention may be another one
 # Encoders whose answer depends on the padding: they read one token of fixed place, or mix padding into the text.
 READ_PADDING: Final = ("xlnet", "xlm", "flaubert", "fnet", "convbert", "mobilebert", "nystromformer", "yoso")
@@ -112,6 +108,9 @@ def check_recipe(recipe: Recipe, folder: Path) -> BaseFiles:
     largest = check_tokenizer(folder, ends=plain and not KINDS[recipe.task].classifies)
     _check_sizes(found, folder, largest)
     check_length(recipe, found.config, found.shapes)
+    answers = KINDS[recipe.task].classifies and found.labels is not None
+    head = library_class(found.model_type, "SEQUENCE_CLASSIFICATION") if answers else None
+    check_whole(found.shapes, found.model_type, head, folder)
     _check_method(recipe, found)
     return found
 

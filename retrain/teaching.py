@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from core.errors import AppError
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from monitor.tables import SpecRevision
 from retrain import store
 from retrain.base_files import read_base
@@ -58,15 +61,24 @@ def revision_of(site: Site, version: ModelVersion) -> str | None:
     if is_a_path(version.base_model):
         return None
     with site.database.read() as db:
-        if version.run_id is not None:
-            made = store.run(db, version.run_id)
-            recipe = Plan.of(store.spec_at(db, made.model_id, made.spec_revision)).recipe
-            return recipe.revision if isinstance(recipe, Recipe) else None
-        query = select(SpecRevision.document).where(SpecRevision.model_id == version.model_id)
-        recipes = [(one.get("retrain") or {}).get("recipe") or {} for one in db.scalars(query.order_by("revision"))]
-    # A version without a run is made by the first spec that names a base.
-    named = [one.get("revision") for one in recipes if str(one.get("base_model")).strip() == version.base_model]
-    return named[0] if named else None
+        made = made_under(db, version)
+    recipe = Plan.of(made).recipe if made is not None else None
+    return recipe.revision if isinstance(recipe, Recipe) else None
+
+
+def made_under(db: Session, version: ModelVersion) -> ModelSpec | None:
+    """The spec that a version was made under: that of its run, or, of one without a run, the first that names its base.
+
+    None where no spec names it.
+    """
+    if version.run_id is not None:
+        return store.spec_at(db, version.model_id, store.run(db, version.run_id).spec_revision)
+    query = select(SpecRevision.document).where(SpecRevision.model_id == version.model_id).order_by("revision")
+    for document in db.scalars(query):
+        recipe = (document.get("retrain") or {}).get("recipe") or {}
+        if str(recipe.get("base_model")).strip() == version.base_model:
+            return parse_spec(document)
+    return None
 
 
 def check_teacher(site: Site, champion: ModelVersion | None, recipe: AnyRecipe) -> None:

@@ -19,7 +19,9 @@ from uuid import UUID
 from retrain.runs.workspace import Workspace, last_line, read_json
 
 LEASE_S: Final = 6
-ORPHAN_S: Final = 90.0  # for what killed workers have started to end; it may have to load its libraries first
+# For what killed workers have started to end. A server of forks notices when it has loaded its libraries, which takes
+# minutes where ten others load theirs.
+ORPHAN_S: Final = 300.0
 MODULES: Final = {"retrain.train.run": "trainer", "retrain.evals.run": "evaluation"}
 
 # Where a run can be hit, in order, and for how long one waits there at most before the kill: some last milliseconds.

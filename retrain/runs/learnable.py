@@ -18,8 +18,9 @@ from retrain.curate.service import old_end
 from retrain.curate.split import MIN_CLASS_ROWS
 from retrain.envelope import Plan
 from retrain.gates.labels import none_shared
+from retrain.learned import learned_inputs
 from retrain.tables import ModelVersion
-from retrain.teaching import base_of
+from retrain.teaching import base_of, made_under
 from retrain.train.tabular.model import declared_columns
 
 
@@ -86,6 +87,8 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     champion = store.champion(db, current.model.id)
     if champion is not None and shape.table and (words := _reads_more(site, champion, plan, shape)) is not None:
         return words
+    if champion is not None and not shape.table and (words := _reads_others(db, champion, shape)) is not None:
+        return words
     shape = shape.spelled(champion.answers if champion is not None else ())
     if not shape.classifies or champion is None:
         return None
@@ -115,6 +118,19 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     return (
         f"of {shape.label}, fewer than two classes have rows to learn from: {shown}; the champion's classes: {known}. "
         f"A new class needs {fresh} rows. Wait for outcomes of other classes, or register a dataset of role train"
+    )
+
+
+def _reads_others(db: Session, champion: ModelVersion, shape: Shape) -> str | None:
+    """Why a champion of texts could not be compared: it was made for other inputs than those a text is made of now."""
+    made = made_under(db, champion)
+    then = set(shape.inputs) if made is None else set(learned_inputs(made))
+    if then == set(shape.inputs):
+        return None
+    return (
+        f"champion {champion.version} was made to read {', '.join(sorted(then))}, and the spec now declares the inputs "
+        f"{', '.join(shape.inputs)}, so both could not be compared on the same texts; declare its inputs again, or "
+        "declare the model with the new ones under another name"
     )
 
 

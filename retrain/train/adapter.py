@@ -20,15 +20,18 @@ from peft import (
 )
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from retrain.train.base_model import quiet
 from retrain.train.config import Recipe
 from retrain.train.errors import AdapterMismatchError, DataError
 from retrain.train.head import Head
+from retrain.train.kinds import KINDS
 from retrain.train.shape import differences
 
 Trained = PreTrainedModel | PeftModel
 Shared = dict[str, Any]
+WITH_WORDS: Final = ("qlora", "lora")  # methods that can adapt a table of words
 ADALORA_START: Final = 1.5  # times the rank that is left at the end
 
 
@@ -54,10 +57,11 @@ def attach_adapter(model: PreTrainedModel, recipe: Recipe, parent: Path | None, 
         "task_type": TaskType.SEQ_CLS if head else TaskType.CAUSAL_LM,
         "modules_to_save": list(head.modules) if head else None,
     }
+    layers = _with_words(model, head) if trains_words(recipe) else _layers(head)
     values = _head_values(model, head)
     try:
         with quiet():
-            peft_model = cast(PeftModel, get_peft_model(model, _METHODS[recipe.method](recipe, shared, head)))
+            peft_model = cast(PeftModel, get_peft_model(model, _METHODS[recipe.method](recipe, shared, layers)))
     except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
         raise DataError(
             f"recipe.method: {recipe.method} does not go with {type(model).__name__} ({error}); use lora",
@@ -95,38 +99,56 @@ def _layers(head: Head | None) -> Shared:
     return {"target_modules": "all-linear"} | ({"exclude_modules": outside} if outside else {})
 
 
+def trains_words(recipe: Recipe) -> bool:
+    """Whether the table of words is adapted as the linear layers are."""
+    return recipe.train_words and KINDS[recipe.task].classifies and recipe.method in WITH_WORDS
+
+
+def _with_words(model: PreTrainedModel, head: Head | None) -> Shared:
+    """Every linear layer but those of the head, by its name, and the table of words, where there is one."""
+    outside = tuple(f"{name}." for name in (head.modules if head else ()))
+    table = model.get_input_embeddings()
+    names = [
+        name
+        for name, module in model.named_modules()
+        if (isinstance(module, torch.nn.Linear | Conv1D) and not f"{name}.".startswith(outside))
+        or (module is table and isinstance(module, torch.nn.Embedding))
+    ]
+    return {"target_modules": names}
+
+
 def _escaped(name: str) -> str:
     return name.replace(".", r"\.")
 
 
-def _lora(recipe: Recipe, shared: Shared, head: Head | None) -> PeftConfig:
+def _lora(recipe: Recipe, shared: Shared, layers: Shared) -> PeftConfig:
     return LoraConfig(
         r=recipe.r, lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, bias="none",
-        use_dora=recipe.use_dora, use_rslora=recipe.use_rslora, **_layers(head), **shared,
+        use_dora=recipe.use_dora, use_rslora=recipe.use_rslora, **layers, **shared,
     )  # fmt: skip
 
 
-def _adalora(recipe: Recipe, shared: Shared, head: Head | None) -> PeftConfig:
+def _adalora(recipe: Recipe, shared: Shared, layers: Shared) -> PeftConfig:
     # The schedule of ranks is set when the trainer knows its steps (`RankSchedule`).
     return AdaLoraConfig(
         init_r=math.ceil(recipe.r * ADALORA_START), target_r=recipe.r, lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout, tinit=1, tfinal=1, total_step=4, **_layers(head), **shared,
+        lora_dropout=recipe.lora_dropout, tinit=1, tfinal=1, total_step=4, **layers, **shared,
     )  # fmt: skip
 
 
-def _ia3(_recipe: Recipe, shared: Shared, head: Head | None) -> PeftConfig:
-    return IA3Config(feedforward_modules=[], **_layers(head), **shared)
+def _ia3(_recipe: Recipe, shared: Shared, layers: Shared) -> PeftConfig:
+    return IA3Config(feedforward_modules=[], **layers, **shared)
 
 
-def _prompt(recipe: Recipe, shared: Shared, _head: Head | None) -> PeftConfig:
+def _prompt(recipe: Recipe, shared: Shared, _layers: Shared) -> PeftConfig:
     return PromptTuningConfig(num_virtual_tokens=recipe.virtual_tokens, **shared)
 
 
-def _prefix(recipe: Recipe, shared: Shared, _head: Head | None) -> PeftConfig:
+def _prefix(recipe: Recipe, shared: Shared, _layers: Shared) -> PeftConfig:
     return PrefixTuningConfig(num_virtual_tokens=recipe.virtual_tokens, **shared)
 
 
-_METHODS: Final[dict[str, Callable[[Recipe, Shared, Head | None], PeftConfig]]] = {
+_METHODS: Final[dict[str, Callable[[Recipe, Shared, Shared], PeftConfig]]] = {
     "qlora": _lora, "lora": _lora, "adalora": _adalora, "ia3": _ia3, "prompt_tuning": _prompt,
     "prefix_tuning": _prefix,
 }  # fmt: skip

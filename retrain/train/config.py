@@ -187,8 +187,12 @@ class Recipe(Frozen):
     teacher_weight: TeacherWeight = 0.5
     temperature: Temperature = 2.0
     class_weights: ClassWeights = None
+    train_words: bool = Field(
+        default=True, description="for classification with qlora and lora: adapt the base's table of words too, as "
+        "new classes come with words that it hardly knows",
+    )  # fmt: skip
     hide_words: float = Field(
-        default=0.1, ge=0, lt=1, description="for classification: share of a text's tokens that a training step sees "
+        default=0.0, ge=0, lt=1, description="for classification: share of a text's tokens that a training step sees "
         "as unknown, so that no class hangs on one word; none with a teacher, or without a token for that",
         json_schema_extra={"unit": "0..1"},
     )  # fmt: skip
@@ -363,8 +367,8 @@ class RunConfig(RunFiles):
     """One run of a recipe for a language model, complete: nothing else is read from anywhere.
 
     `rehearsed` counts the first training rows, which the champion may have learned from, where training goes on from
-    it: with `start: best` none of them is a validation row, and a classifier sees half of them in an epoch, the other
-    half in the next. `fresh_because` says why training starts from the base where it should not. `phase` is
+    it: with `start: best` none of them is a validation row, and a classifier leaves out another third of them in
+    each epoch. `fresh_because` says why training starts from the base where it should not. `phase` is
     set in each of the two trainings of `start: best`.
     """
 

@@ -193,7 +193,10 @@ def _saved(model: Trained, tokenizer: PreTrainedTokenizerBase, config: RunConfig
     partial = config.output_dir / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     with quiet():
-        model.save_pretrained(str(partial), safe_serialization=True)
+        if isinstance(model, PeftModel):  # of a table of words only what the adapter changes, and not the base's own
+            model.save_pretrained(str(partial), safe_serialization=True, save_embedding_layers=False)
+        else:
+            model.save_pretrained(str(partial), safe_serialization=True)
     (partial / "README.md").unlink(missing_ok=True)  # an empty template of the library; run.json is the card
     tokenizer.save_pretrained(partial)
     if isinstance(model, PeftModel):

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch.utils.data import Sampler
@@ -27,13 +27,14 @@ from retrain.train.hidden_words import HiddenWords, hidden_words
 from retrain.train.speed.memory import Optimiser
 
 Example = TypeVar("Example")
+TURNS: Final = 3  # epochs in which each rehearsed row is left out once
 
 
 class LengthGrouped(Sampler[int]):
     """Rows of like length side by side, in an order fixed by seed and epoch, so that a resumed run sees the same.
 
-    Of the rows named in `rehearsed` an epoch has one half and the next the other: the model knows them already, and
-    rows that it does not know weigh more.
+    Of the rows named in `rehearsed` each epoch leaves out another third: the model knows them already, and rows that it
+    does not know weigh more.
     """
 
     def __init__(
@@ -45,22 +46,22 @@ class LengthGrouped(Sampler[int]):
         self.others = [i for i in range(len(lengths)) if i not in known]
 
     def __len__(self) -> int:
-        return len(self.others) + -(-len(self.rehearsed) // 2)
+        return len(self.others) + len(self.rehearsed) - len(self.rehearsed) // TURNS
 
     def __iter__(self) -> Iterator[int]:
         epoch = self.trainer.state.global_step // max(1, -(-len(self) // self.batch_size))
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        rows = self.others + self._half(epoch)
+        rows = self.others + self._turn(epoch)
         order: list[int] = get_length_grouped_indices(  # type: ignore[no-untyped-call]  # no annotations
             [self.lengths[i] for i in rows], self.batch_size, generator=generator
         )
         return iter([rows[i] for i in order])
 
-    def _half(self, epoch: int) -> list[int]:
+    def _turn(self, epoch: int) -> list[int]:
         count = len(self.rehearsed)
-        pair = torch.Generator().manual_seed(self.seed * 100_003 + epoch // 2)
-        drawn, half = torch.randperm(count, generator=pair).tolist(), -(-count // 2)
-        return sorted(self.rehearsed[i] for i in (drawn[half - count % 2 :] if epoch % 2 else drawn[:half]))
+        drawn = torch.Generator().manual_seed(self.seed * 100_003 + epoch // TURNS)
+        left_out = torch.randperm(count, generator=drawn).tolist()[epoch % TURNS :: TURNS][: count // TURNS]
+        return sorted(set(self.rehearsed) - {self.rehearsed[i] for i in left_out})
 
 
 class ClassificationTrainer(Checkpoints, Trainer):

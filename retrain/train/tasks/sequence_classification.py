@@ -52,8 +52,8 @@ def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str
 
 
 def _rehearse(setting: Setting, rows: Sequence[dict[str, Any]], new: Sequence[int]) -> int:
-    """Mark the rows that are trained on in every other epoch: rehearsed ones, where training goes on from what knows
-    their label. Returns how many."""
+    """Mark the rows that take turns in being left out: rehearsed ones, where training goes on from what knows their
+    label. Returns how many."""
     config = setting.config
     first = 0 if config.phase is not None else config.rehearsed or 0  # two starts are compared on equal terms
     for row in rows:

@@ -11,6 +11,7 @@ from core.clock import ManualClock
 from core.jobs import ConsiderJob, RunJob
 from monitor.service import current_spec
 from monitor.site import Site
+from monitor.spec.parse import parse_spec
 from monitor.tables import Measurement
 from retrain import jobs, store
 from retrain.curate import service as curation
@@ -126,6 +127,25 @@ def test_new_classes_start_a_run_once_there_are_more_than_chance_gives_and_it_co
     prepared = curation.prepare(site, run.id)
     assert prepared.curated.facts["focus"]["classes"] == sorted(tiny.NEW)
     assert not consider(site).fired  # while the run is there
+
+
+@SQLITE_FIRST
+def test_a_champion_of_other_inputs_is_not_compared_on_texts_that_it_never_read(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    first = world.spec(base, when=[{"new_outcomes": 100}])
+    world.declare(site, first)
+    world.send(site, world.traffic(300, tiny.OLD), clock)
+    world.baseline_ends(site, 200)
+    document = dict(first.document)
+    channel = {"channel": {"role": "input", "type": "category"}}
+    world.declare(site, parse_spec({**document, "columns": {**document["columns"], **channel}}))
+    found = consider(site)
+    assert not found.fired
+    words = "champion v1 was made to read text, and the spec now declares the inputs text, channel"
+    assert words in found.reason
+    world.declare(site, first)
+    assert words not in consider(site).reason
 
 
 @SQLITE_FIRST

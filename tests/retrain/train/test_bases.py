@@ -1,6 +1,7 @@
 """Any base: its head by architecture, either padding, and every method, on random weights."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from retrain.base_files import check_recipe, read_base
 from retrain.base_positions import check_length
 from retrain.errors import BaseModelError, RecipeError
 from retrain.train.config import Recipe
+from retrain.train.shape import differences
 from tests.retrain.train import random_bases, tiny
 
 TEXTS = ("my card is gone", "where", "money now please pin my card is gone gone", "card is")
@@ -100,6 +102,28 @@ def test_every_method_trains_saves_and_answers_as_in_training(
     right = np.mean([n == random_bases.LABELS[i % 2] for i, n in enumerate(names)])
     assert record["metrics"][0]["value"] == pytest.approx(right)
     assert (record["quantisation"] is None) == (method != "qlora")
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_the_table_of_words_is_adapted_and_not_saved_whole_and_an_older_adapter_goes_on_with_it(
+    kind: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    base = random_bases.base(tmp_path / "base", kind)
+    plain = run(tmp_path / "plain", base, "lora", train_words=False)
+    more = run(tmp_path / "more", base, "lora", parent=plain)
+    before, after = (load_file(folder / "adapter_model.safetensors") for folder in (plain, more))
+    words = {name: tensor for name, tensor in after.items() if "embedding" in name.rpartition("model.")[2]}
+    assert sorted(name.rsplit(".", 1)[-1] for name in words) == ["lora_embedding_A", "lora_embedding_B"]
+    assert all(float(tensor.abs().sum()) > 0 for tensor in words.values())
+    assert before.keys() == after.keys() - words.keys()  # and no table of the base
+    again = {"train_words": False, "r": 2, "lora_alpha": 4, "task": "sequence_classification", "method": "lora"}
+    found = differences(more, Recipe.model_validate({"base_model": str(base), **again}))
+    assert list(found) == [("train_words", False, True)]
+    assert (
+        list(differences(plain, Recipe.model_validate({"base_model": str(base), **again, "train_words": True}))) == []
+    )
 
 
 @pytest.mark.parametrize("method", ["full", "prompt_tuning", "prefix_tuning", "ia3", "adalora"])
@@ -210,6 +234,31 @@ def test_a_text_is_no_longer_than_the_positions_that_a_base_has_or_was_trained_f
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_bases.base(tmp_path_factory.mktemp("bases") / "bert", "bert")
+
+
+LACKING: tuple[tuple[str, str, str], ...] = (
+    ("llama", r"layers\.1\.mlp\.up_proj", r"has no model\.layers\.1\.mlp\.up_proj\.weight"),
+    ("llama", r"layers\.0\.input_layernorm", r"has no model\.layers\.0\.input_layernorm\.weight"),
+    ("llama", r"embed_tokens", "has no table of words"),
+    ("llama", r"^model\.norm", r"has no norm\.weight"),
+    ("bert", r"layer\.1\.output\.dense", r"has no bert\.encoder\.layer\.1\.output\.dense\.bias"),
+    ("bert", "pooler", r"has no pooler\.weight"),
+    ("roberta", r"classifier\.dense", r"has no classifier\.dense\.weight"),
+    ("distilbert", "pre_classifier", r"has no pre_classifier\.weight"),
+    ("gpt2", r"ln_f", r"has no ln_f\.weight"),
+)
+
+
+@pytest.mark.parametrize(("kind", "name", "words"), LACKING)
+def test_a_base_that_lacks_a_tensor_is_refused_on_its_files(kind: str, name: str, words: str, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = random_bases.base(tmp_path / "base", kind)
+    check_recipe(recipe(folder), folder)
+    file = folder / "model.safetensors"
+    save_file({n: t for n, t in load_file(file).items() if not re.search(name, n)}, file, {"format": "pt"})
+    with pytest.raises(BaseModelError, match=words):
+        check_recipe(recipe(folder), folder)
 
 
 def test_files_that_are_missing_or_cut_short_are_named(bert: Path, tmp_path: Path) -> None:

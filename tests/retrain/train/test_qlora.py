@@ -41,9 +41,9 @@ def adapted(base: Path, chosen: Recipe) -> "PeftModel":
     transformers.set_seed(0)
     plain = load_base(base, "sequence_classification", LABELS, cpu())
     model = attach_adapter(plain, chosen, None, head_of(plain.config, base))
-    with torch.no_grad():  # an untrained B is zero and hides the gradient of A
+    with torch.no_grad():  # an untrained one of two factors is zero and hides the gradient of the other
         for name, weight in model.named_parameters():
-            if "lora_B" in name:
+            if "lora_B" in name or "lora_embedding_A" in name:
                 weight.normal_(std=0.05)
     return cast("PeftModel", model)
 
