@@ -81,6 +81,18 @@ def change_scope(
 
 
 @app.command()
+def address(
+    who: Who,
+    email: Annotated[
+        str | None, typer.Option(help="an account of the provider with it is this person; without: none")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say which account of the provider is a person's, by the address that the provider has checked."""
+    _change(who, {"email": email}, as_json=as_json)
+
+
+@app.command()
 def disable(who: Who, as_json: JsonFlag = False) -> None:
     """Let a person do nothing any more: sessions and keys of the person end at once."""
     _change(who, {"disabled": True}, as_json=as_json)

@@ -165,7 +165,7 @@ def token_caller(request: Request, provider: Provider, site: Site, token: str) -
         raise NoRightsError("the token names no group that gives a role here")
     with site.database.write() as db:
         forget_callers(request, db)
-        found = person_of_claims(db, claims, groups, provider.rights, now)
+        found = person_of_claims(db, claims, groups, provider.rights, now, site.keys.session)
     if isinstance(found, NoRightsError):
         raise found
     return found

@@ -122,7 +122,7 @@ def from_provider(site: Site, provider: Provider, request: Request, response: Re
         claims, target = provider.finish(request.cookies.get(WAY_COOKIE, ""), request.query_params, now)
         with site.database.write() as db:
             forget_callers(request, db)
-            caller = person_of_claims(db, claims, provider.groups(claims), provider.rights, now)
+            caller = person_of_claims(db, claims, provider.groups(claims), provider.rights, now, site.keys.session)
         if isinstance(caller, NoRightsError):
             raise caller
     except (UnauthenticatedError, NoRightsError, RightsDifferError) as error:

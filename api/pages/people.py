@@ -35,6 +35,10 @@ def add(caller: Manager, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
         db, who=form.get("id", "").strip(), role=_role(form), models=_models(form), actor=caller.name,
         name=form.get("name", "").strip() or None, email=form.get("email", "").strip() or None, now=site.clock.now(),
     )  # fmt: skip
+    if email := form.get("email", "").strip():
+        people.declare_address(
+            db, form.get("id", "").strip(), email, key=site.keys.session, actor=caller.name, now=site.clock.now()
+        )
     return RedirectResponse("/people", 303)
 
 

@@ -42,6 +42,7 @@ class PersonChangeIn(In):
     role: Role | None = None
     models: Scope = None
     disabled: bool | None = Field(None, description="true ends sessions and keys of the person at once")
+    email: str | None = Field(None, description="a provider's account with this address, checked there, is the person")
 
 
 class PersonOut(Out):
@@ -77,6 +78,8 @@ def add(caller: Manager, body: PersonIn, site: SiteDep, db: Db) -> PersonOut:
         db, who=body.id, role=body.role, models=body.models, name=body.name, email=body.email, actor=caller.name,
         now=site.clock.now(),
     )  # fmt: skip
+    if body.email is not None:
+        people.declare_address(db, body.id, body.email, key=site.keys.session, actor=caller.name, now=site.clock.now())
     return _shown(db, row)
 
 
@@ -111,8 +114,10 @@ def change(caller: Manager, person: str, body: PersonChangeIn, site: SiteDep, db
     """Give a person another role or scope, disable or enable; open sessions of the person end."""
     forget_callers(request, db)
     now = site.clock.now()
-    if body.disabled is None and body.role is None and "models" not in body.model_fields_set:
-        raise InvalidError("nothing would change; give role, models or disabled", field="body")
+    if not body.model_fields_set - ({"role"} if body.role is None else set()):
+        raise InvalidError("nothing would change; give role, models, email or disabled", field="body")
+    if "email" in body.model_fields_set:
+        people.declare_address(db, person, body.email, key=site.keys.session, actor=caller.name, now=now)
     if body.role is not None or "models" in body.model_fields_set:
         scope = body.models if "models" in body.model_fields_set else ...
         people.change_rights(db, person, role=body.role, models=scope, actor=caller.name, now=now)

@@ -20,6 +20,7 @@ from core.errors import BusyError
 from governance.tables import SignInFailure
 
 WINDOW: Final = timedelta(minutes=15)  # failures that lie further back do not count
+SPENT_AFTER: Final = timedelta(days=2)  # longer than any lock
 KNOWN_FOR: Final = timedelta(days=90)  # a client from which a person signed in is known for so long
 CLIENT_FACTOR: Final = 5  # a client may have so many times the failures of an account: several people may share it
 
@@ -69,7 +70,9 @@ def count_failure(
     db: Session, attempt: Attempt, key: bytes, now: datetime, *, failures: int, lock: timedelta
 ) -> list[str]:
     """Count a failed sign-in; returns the kinds of what is locked from now on (`account`, `client`, `pair`)."""
-    db.execute(delete(SignInFailure).where(SignInFailure.first_at < now - KNOWN_FOR))
+    old = SignInFailure.first_at < now - KNOWN_FOR
+    spent = (SignInFailure.first_at < now - SPENT_AFTER) & SignInFailure.subject.not_like("known:%")
+    db.execute(delete(SignInFailure).where(old | spent))
     locked = []
     for kind, subject in attempt.subjects(key).items():
         if kind == "known":

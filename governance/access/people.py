@@ -1,5 +1,6 @@
 """People: who they are, what they may do, since when; each change is an entry of the ledger, by the id alone."""
 
+import hmac
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from governance.access.owners import person, read_owner
 from governance.access.rights import rights_of
 from governance.access.rights_entries import (
     ACTOR_PREFIX,
+    ADDRESS,
     DISABLED,
     ENABLED,
     PERSON_CREATED,
@@ -52,7 +54,7 @@ def create_person(
     Args:
         who: the id, which the ledger keeps; it is never changed and never given again.
         models: those the person may see and change; None for all.
-        name, email: kept outside the ledger.
+        name, email: kept outside the ledger. By an address alone no provider's account is linked: `declare_address`.
 
     Raises:
         InvalidError: the id cannot be one, or looks like another; a name, address or model cannot be one.
@@ -78,6 +80,30 @@ def create_person(
     if ACTOR_PREFIX + who in rights.names:
         raise PersonTakenError(f"a key is named {ACTOR_PREFIX}{who}; choose another id", field="id", value=who)
     return _add(db, who, role, read_models(models), actor, now, name=_text(name, "name"), email=_address(email))
+
+
+def declare_address(db: Session, who: str, email: str | None, *, key: bytes, actor: str, now: datetime) -> Person:
+    """Say at which address a provider's account is this person's; None for none. The ledger keeps a keyed digest.
+
+    Args:
+        key: the session key.
+
+    Raises:
+        PersonNotFoundError, InvalidError.
+        PersonTakenError: another person has this address.
+    """
+    row, kept = _row(db, who, now), _address(email)
+    known = _known_by(db, kept) if kept else None
+    if known is not None and known.id != who:
+        raise PersonTakenError(f"person {known.id} has this address already", field="email", value=known.id)
+    row.email = kept
+    body = {"digest": None if kept is None else address_digest(key, kept)}
+    append_entry(db, kind=ADDRESS, actor=actor, subject=ACTOR_PREFIX + who, body=body, at=now)
+    return row
+
+
+def address_digest(key: bytes, email: str) -> str:
+    return hmac.new(key, f"assay address {email.casefold()}".encode(), sha256).hexdigest()
 
 
 def person_of_owner(db: Session, owner: str, actor: str, now: datetime) -> str:

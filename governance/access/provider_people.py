@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import ForbiddenError, InvalidError
 from governance.access.group_rights import GroupRights
-from governance.access.people import PersonTakenError, change_rights, create_person
+from governance.access.people import PersonTakenError, address_digest, change_rights, create_person
 from governance.access.rights import RightsDifferError, person_caller, person_differences, rights_of
 from governance.access.roles import Caller, Role
 from governance.access.sign_in import set_credentials
@@ -44,11 +44,14 @@ def known_person(db: Session, claims: Mapping[str, Any]) -> Caller:
 
 
 def person_of_claims(
-    db: Session, claims: Mapping[str, Any], groups: frozenset[str], rights: GroupRights, now: datetime
+    db: Session, claims: Mapping[str, Any], groups: frozenset[str], rights: GroupRights, now: datetime, key: bytes
 ) -> Caller | NoRightsError:
     """The person of a token that was verified; made at the first sign-in where groups give a role.
 
     Where groups give roles, the person has that of the groups from now on; a change ends open sessions.
+
+    Args:
+        key: the session key, which addresses in the ledger are digested with.
 
     Returns:
         The person, or why there is none: no group gives a role (what the person had is taken away in this transaction,
@@ -62,13 +65,18 @@ def person_of_claims(
         if row is not None and row.disabled_at is None and (row.role, row.models) != (Role.VIEWER.value, []):
             change_rights(db, row.id, role=Role.VIEWER, models=[], actor=SYSTEM_ACTOR, now=now)
         return NoRightsError("none of your groups gives a role here; ask an admin which groups do (setting oidc.roles)")
-    row = row or _by_address(db, claims)
+    row = row or _by_address(db, claims, key)
+    if row is None and given is None:
+        return NoRightsError("nobody is declared for this account; an admin declares people with `assay people add`")
     if row is None:
-        if given is None:
+        assert given is not None
+        try:
+            row = _made(db, claims, given, now)
+        except PersonTakenError as error:  # one human must not become two people, who could approve twice
             return NoRightsError(
-                "nobody is declared for this account; an admin declares people with `assay people add`"
+                f"{error.facts['value']} is or is called like somebody who is declared already; if that is you, an "
+                "admin says so: assay people address ID --email ADDRESS"
             )
-        row = _made(db, claims, given, now)
     if row.disabled_at is not None:
         return NoRightsError("this person is disabled; ask an admin")
     if row.subject is None:
@@ -91,14 +99,18 @@ def _linked(db: Session, claims: Mapping[str, Any]) -> Person | None:
     return db.scalars(query).first()
 
 
-def _by_address(db: Session, claims: Mapping[str, Any]) -> Person | None:
-    """A person who was declared with an address that the provider has checked, and whom no account is linked to."""
+def _by_address(db: Session, claims: Mapping[str, Any], key: bytes) -> Person | None:
+    """A person whom no account is linked to, declared with an address that the provider has checked.
+
+    The ledger's digest counts: an address that was written into the table links nobody.
+    """
     email = claims.get("email")
     if claims.get("email_verified") is not True or not isinstance(email, str):
         return None
-    rows = db.scalars(select(Person).where(Person.subject.is_(None), Person.email.is_not(None))).all()
-    found = [row for row in rows if row.email is not None and row.email.casefold() == email.casefold()]
-    return found[0] if len(found) == 1 else None
+    digest = address_digest(key, email)
+    found = [state.id for state in rights_of(db).people.values() if state.address == digest]
+    row = db.get(Person, found[0]) if len(found) == 1 else None
+    return row if row is not None and row.subject is None else None
 
 
 def _made(db: Session, claims: Mapping[str, Any], given: tuple[Role, list[str] | None], now: datetime) -> Person:
@@ -107,12 +119,12 @@ def _made(db: Session, claims: Mapping[str, Any], given: tuple[Role, list[str] |
     plain = unicodedata.normalize("NFKD", named).casefold().encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", ".", plain).strip(".")[:40]
     name = claims.get("name") if isinstance(claims.get("name"), str) else None
-    for who, called in ((slug, name), (f"{slug}-{account[:6]}", name), (f"person-{account[:12]}", None)):
+    for who in (slug, f"person-{account[:12]}"):
         try:
             if who:
                 return create_person(
-                    db, who=who, role=given[0], models=given[1], name=called, actor=SYSTEM_ACTOR, now=now
+                    db, who=who, role=given[0], models=given[1], name=name, actor=SYSTEM_ACTOR, now=now
                 )
-        except (InvalidError, PersonTakenError):  # somebody is called so already, or it cannot be an id
+        except InvalidError:  # it cannot be an id, or looks like another
             continue
-    raise NoRightsError("no id could be made for this account; an admin declares the person")
+    raise PersonTakenError("no id can be made for this account", value=slug)

@@ -14,9 +14,10 @@ KEY_RIGHTS, ROTATED = "key.rights", "key.rotated"
 SESSION_ENDED: Final = "session.ended"
 PERSON_CREATED, PERSON_RIGHTS, CREDENTIALS = "person.created", "person.rights", "person.credentials"
 DISABLED, ENABLED, RECOVERY_USED = "person.disabled", "person.enabled", "person.recovery_used"
+ADDRESS: Final = "person.address"  # a keyed digest of the address by which a provider's account is found
 KINDS: Final = (
     CREATED, REVOKED, OWNED, RECORDED, KEY_RIGHTS, ROTATED, SESSION_ENDED, PERSON_CREATED, PERSON_RIGHTS, CREDENTIALS,
-    DISABLED, ENABLED, RECOVERY_USED,
+    DISABLED, ENABLED, RECOVERY_USED, ADDRESS,
 )  # fmt: skip
 ACTOR_PREFIX: Final = "person:"  # of the actor and subject of entries of people; no key may have such a name
 
@@ -50,6 +51,7 @@ class PersonState:
     credentials: str | None = None  # digest of what the person signs in with
     credentials_at: datetime | None = None  # since when
     recovery_used: frozenset[str] = frozenset()
+    address: str | None = None  # keyed digest of the address by which a provider's account may be linked
     revoked_at: datetime | None = None  # disabled since
     prefix: None = None
 
@@ -160,6 +162,8 @@ class Fold:
             self.people[who] = replace(
                 found, credentials=body["digest"], credentials_at=_time(entry["at"]), recovery_used=frozenset()
             )
+        elif kind == ADDRESS:
+            self.people[who] = replace(found, address=body["digest"])
         elif kind == RECOVERY_USED:
             self.people[who] = replace(found, recovery_used=found.recovery_used | {str(body["code"])})
         elif kind == DISABLED and found.revoked_at is None:

@@ -24,7 +24,7 @@ from api.app import create_app
 from core.clock import ManualClock, SystemClock
 from core.settings_access import OidcSettings
 from governance.access.api_keys import create_key
-from governance.access.people import create_person, disable_person
+from governance.access.people import create_person, declare_address, disable_person
 from governance.access.roles import Role
 from governance.ledger.read import ledger_entries
 from monitor.site import Site
@@ -138,9 +138,12 @@ def test_a_declared_person_is_found_by_an_address_that_the_provider_has_checked(
     clock.move_to(SystemClock().now())
     site = served(site, mock)
     with site.database.write() as db:
-        create_person(
-            db, who="bob", role=Role.VIEWER, models=None, email="Bob@example.com", actor="admin", now=clock.now()
-        )
+        create_person(db, who="bob", role=Role.VIEWER, models=None, actor="admin", now=clock.now())
+        db.execute(text("update person set email = 'bob@example.com'"))  # links nobody: the ledger does not say so
+    client = browser(site)
+    assert client.get(at_the_provider(client, "s-bob")).status_code == 403
+    with site.database.write() as db:
+        declare_address(db, "bob", "Bob@example.com", key=site.keys.session, actor="admin", now=clock.now())
     for sub, status in (("s-eve", 403), ("s-ada", 403), ("s-bob", 200), ("s-bob", 200)):
         client = browser(site)
         assert client.get(at_the_provider(client, sub)).status_code == status, sub
@@ -150,6 +153,18 @@ def test_a_declared_person_is_found_by_an_address_that_the_provider_has_checked(
     with site.database.write() as db:
         disable_person(db, "bob", actor="admin", now=clock.now())
     assert client.get(at_the_provider(client, "s-bob")).status_code == 403
+
+
+@SQLITE_FIRST
+def test_a_human_whom_a_key_names_already_does_not_become_two_people(site: Site, clock: ManualClock, mock: str) -> None:
+    clock.move_to(SystemClock().now())
+    groups_of(mock, "s-ada", "ml")
+    site = served(site, mock, **GROUPS)
+    with site.database.write() as db:
+        create_key(db, name="cli", role=Role.OPERATOR, owner="Ada L", actor="admin", now=clock.now())
+    client = browser(site)
+    refused = client.get(at_the_provider(client, "s-ada"))
+    assert (refused.status_code, "declared already" in refused.text) == (403, True)
 
 
 @SQLITE_FIRST
