@@ -143,4 +143,4 @@ def recover(
     elif found is None:
         console.print("The ledger extends every checkpoint that was found; there is nothing to recover from.")
     else:
-        console.print(f"{str(found).capitalize()}. The ledger is signed again.", markup=False, soft_wrap=True)
+        console.print(f"The ledger is {found}. It is signed again.", markup=False, soft_wrap=True)

@@ -87,8 +87,10 @@ def sign_at_start(site: Site) -> str | None:
         return error.message
 
 
-def watch_last_seen(site: Site, db: Session, now: datetime) -> None:
-    """Open an alert while the last-seen file does not keep the newest checkpoint, and end it."""
+def watch(site: Site, db: Session, now: datetime) -> None:
+    """End the alert about a refusal once that is over; open one while the last-seen file lags, and end it."""
+    if open_refusal(db) is None:
+        system_alarms.end(site, db, REFUSED, "", now)
     newest = latest_checkpoint(db)
     problem = None if newest is None else last_seen_problem(site.settings.last_seen_file, newest.size)
     if problem is None:

@@ -105,7 +105,7 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
         with site.database.write() as db:
             system_alarms.watch(site, db, steady_since, now)
             system_alarms.watch_schedules(site, db, problems, now)
-            ledger_watch.watch_last_seen(site, db, now)
+            ledger_watch.watch(site, db, now)
             watch_serious(site, db, now)
             anchor_watch.watch(site, db, now)
             tell_held_back(site, db)

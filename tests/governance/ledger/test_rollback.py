@@ -212,12 +212,12 @@ def test_a_place_that_cannot_be_written_is_told_and_signing_goes_on(site: Site, 
         issue_checkpoint(db, key=site.keys.signing, places=places, now=site.clock.now())
     signed = site.settings.last_seen_file  # nobody wrote it
     with site.database.write() as db:
-        ledger_watch.watch_last_seen(site, db, site.clock.now())
+        ledger_watch.watch(site, db, site.clock.now())
         (alert,) = alerts.system_alerts(db, system_alarms.MONITOR, ledger_watch.LAST_SEEN)
         assert str(signed) in alert.sentence
     sign(site)
     with site.database.write() as db:
-        ledger_watch.watch_last_seen(site, db, site.clock.now())
+        ledger_watch.watch(site, db, site.clock.now())
         (alert,) = alerts.system_alerts(db, system_alarms.MONITOR, ledger_watch.LAST_SEEN)
         assert alert.episodes[-1]["ended"] is not None
 
@@ -262,6 +262,10 @@ def test_a_lost_end_is_recovered_on_record_and_the_log_goes_on(signed: Site, clo
     assert not verify(signed).ok
     clock.move_to(clock.now() + timedelta(minutes=1))
     words = recover(signed) or ""
+    with signed.database.write() as db:
+        ledger_watch.watch(signed, db, clock.now())
+        (alert,) = alerts.system_alerts(db, system_alarms.MONITOR, ledger_watch.REFUSED)
+        assert alert.episodes[-1]["ended"] is not None
     assert words.startswith("recovered from a rollback at entry 7: 5 signed entries, 7 to 11, were lost; entry ")
     assert "by Ann" in words
     for _ in range(8):  # through the sizes that were signed before
