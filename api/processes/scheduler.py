@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.processes import anchor_watch, ledger_watch, plan_watch, system_alarms
 from api.processes.damaged_logs import announce_damage
+from api.processes.decisions_watch import watch_decisions
 from api.processes.serious_watch import watch_serious
 from api.processes.system_alarms import passed
 from core import queue
@@ -107,6 +108,7 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
             system_alarms.watch_schedules(site, db, problems, now)
             ledger_watch.watch(site, db, now)
             watch_serious(site, db, now)
+            watch_decisions(site, db, now)
             anchor_watch.watch(site, db, now)
             tell_held_back(site, db)
     except Exception:

@@ -70,6 +70,15 @@ def stop_of(db: Session, model: str) -> Stop | None:
     return found
 
 
+def standing_stops(db: Session) -> dict[str, Stop]:
+    """Every stop that is in force, by model."""
+    last: dict[str, str] = {}
+    for entry in ledger_entries(db, (SET, LIFTED)):
+        last[entry["subject"].removeprefix("model:")] = entry["kind"]
+    found = {model: stop_of(db, model) for model, kind in sorted(last.items()) if kind == SET}
+    return {model: stop for model, stop in found.items() if stop is not None}
+
+
 def history(db: Session, model: str) -> list[dict[str, Any]]:
     """Every entry about the switch of a model, drills too, oldest first."""
     return ledger_entries(db, (SET, AGREED, LIFTED, DRILLED), f"model:{model}")

@@ -42,6 +42,8 @@ _NEXT_OF_METRIC: Final[Mapping[str, str]] = {
     "unsigned_ledger": "Run `assay verify` on the machine; after a restore, `assay ledger recover`.",
     "witness": "Ask the operator of the witness what it has seen, and compare: `assay verify --against`.",
     "last_seen_file": "Let the service write that file, or set ASSAY_LEDGER__LAST_SEEN to another.",
+    "model_stopped": "Find out why; an approver lifts the stop: assay stop MODEL --lift.",
+    "change_waits": "An approver decides: assay changes approve MODEL ID, or on the page of the model.",
     "missed_checks": "Look at the log of the worker at that time, and at `assay plan MODEL`.",
     "serious_incident": "Tell the authority and record it: assay serious report MODEL ID.",
     "serious_incident_overdue": "Tell the authority now, with why it is late, and record it: assay serious report "
