@@ -47,7 +47,7 @@ from api.commands import (
 from api.commands.output import complain
 from core import logs
 from core.errors import AppError, InvalidError
-from core.process import keep_threads_passive, leave_working_directory, look_for_garbage_less_often
+from core.process import keep_threads_passive, leave_working_directory
 from core.settings import variables
 
 app = typer.Typer(
@@ -94,7 +94,6 @@ def main() -> None:
     """Entry point of the `assay` script."""
     leave_working_directory()
     keep_threads_passive()
-    look_for_garbage_less_often()
     logs.configure("warning")  # to standard error; the long-running commands set their own level
     try:
         app()

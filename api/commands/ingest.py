@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.client import Client, ServiceError
 from api.commands.output import JsonFlag, console, emit_json, errors
@@ -128,6 +127,8 @@ def _declare(client: Client, spec: ModelSpec, path: Path) -> None:
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[int, int], None]]:
     """Show progress on standard error, only at a terminal."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("sending"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[rows]:,} rows"),
         TimeRemainingColumn(),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from api.commands.ingest import renamed
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
@@ -114,8 +113,13 @@ def _time(text: str) -> datetime:
 @contextmanager
 def _bar() -> "Iterator[OnProgress]":
     """Show progress on standard error, only at a terminal."""
+    if not errors.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("replaying"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+    with Progress(*columns, console=errors, transient=True) as progress:
         task = progress.add_task("rows", total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

@@ -27,8 +27,6 @@ from monitor.events.store import EventStore
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.windows.backtest import profile_layout
-from retrain.envelope import Plan, base_folder, breaches
-from retrain.errors import BaseModelError, EnvelopeError
 
 Progress = Callable[[int, int], None]
 
@@ -123,6 +121,9 @@ def _base_model_notes(spec: ModelSpec) -> list[str]:
     """Note a missing base model: the policy is still replayed, but no run could start here."""
     if spec.retrain is None:
         return []
+    from retrain.envelope import Plan, base_folder, breaches
+    from retrain.errors import BaseModelError, EnvelopeError
+
     plan = Plan.of(spec)
     if found := breaches(plan):
         raise EnvelopeError(found)

@@ -27,10 +27,6 @@ from monitor.windows.backtest import StoredHistory
 from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.evaluate import evaluate
 from monitor.windows.wake import WakeCondition, wake_condition
-from retrain.runs.consider import gather
-from retrain.runs.policy_state import remember
-from retrain.triggers import decide
-from retrain.triggers.base import Labelled
 
 MAX_ROWS_AT_ONCE: Final = 20_000
 
@@ -165,6 +161,11 @@ class ReplayRun:
 
     def _consider(self) -> None:
         """Decide by the retrain policy, as if every earlier run had ended at once without a promotion."""
+        from retrain.runs.consider import gather  # a twentieth of a small replay that has no policy
+        from retrain.runs.policy_state import remember
+        from retrain.triggers import decide
+        from retrain.triggers.base import Labelled
+
         policy = self.spec.retrain
         assert policy is not None
         with self.site.database.read() as db:

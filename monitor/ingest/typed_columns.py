@@ -6,6 +6,8 @@ the same rules to the values of JSON rows.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -79,7 +81,23 @@ def arrow_series(name: str, column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> p
     if pa.types.is_timestamp(kind) and kind.unit == "s":  # Polars counts milliseconds, which would overflow
         counts = pl.Series(name, column.cast(pa.int64())).clip(-_FAR_SECONDS, _FAR_SECONDS)
         return (counts * 1000).cast(pl.Datetime("ms", kind.tz))
+    if not pa.types.is_dictionary(kind):
+        with suppress(ValueError):  # a kind that Polars does not know, of which it tells more below
+            return pl.Series(_Stream(column)).alias(name).rechunk()
     return pl.Series(name, column)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stream:
+    """An Arrow column as a stream. Polars reads it as it is; of a pyarrow object it first imports `pyarrow.compute`."""
+
+    column: "pa.Array[Any] | pa.ChunkedArray[Any]"
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        import pyarrow as pa
+
+        chunks = self.column if isinstance(self.column, pa.ChunkedArray) else pa.chunked_array([self.column])
+        return chunks.__arrow_c_stream__(requested_schema)
 
 
 def far_time(count: int, unit: str) -> list[str]:
