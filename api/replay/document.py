@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from api.replay.policies import FIELDS
 from api.replay.run import ReplayRun
@@ -20,7 +23,7 @@ from monitor.windows.reference_standing import reference_standing
 def document(run: ReplayRun, stored: StoredHistory, changed_at: datetime | None) -> dict[str, Any]:
     site, spec, model = run.site, run.spec, stored.current.model
     with site.database.read() as db:
-        windows = [_window(w, store.window_measurements(db, w.id)) for w in store.windows(db, model.id)]
+        windows = [_window(w, _measured(db, w)) for w in store.windows(db, model.id)]
         alerts = [
             {
                 "monitor": a.monitor, "metric": a.metric, "column": a.column, "value": a.value, "limit": a.limit,
@@ -46,7 +49,23 @@ def document(run: ReplayRun, stored: StoredHistory, changed_at: datetime | None)
     }  # fmt: skip
 
 
-def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
+# What is reported of a measurement. Whole rows hold three ids each, and there are hundreds of rows in a window.
+_REPORTED: Final = (
+    Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment, Measurement.value,
+    Measurement.low, Measurement.high, Measurement.reason, Measurement.limit, Measurement.alarm, Measurement.n,
+    Measurement.details, Measurement.estimated, Measurement.estimated_low, Measurement.estimated_high,
+    Measurement.estimate_inside, Measurement.previous_value, Measurement.corrected_at,
+)  # fmt: skip
+
+
+def _measured(db: Session, window: Window) -> Sequence[Any]:
+    query = select(*_REPORTED).where(Measurement.window_id == window.id)
+    return db.execute(
+        query.order_by(Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment)
+    ).all()
+
+
+def _window(window: Window, measured: Sequence[Any]) -> dict[str, Any]:
     kpi = {m.metric: _kpi(m) for m in measured if m.monitor == "kpi" and not m.segment}
     fairness = [
         {
@@ -64,7 +83,7 @@ def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _statistics(measured: Sequence[Measurement]) -> dict[str, Any]:
+def _statistics(measured: Sequence[Any]) -> dict[str, Any]:
     """Return the catalogue by statistic and column, and the reason for each undefined one; "" is the whole model."""
     found: dict[str, dict[str, float]] = {}
     missing: dict[str, dict[str, str]] = {}
@@ -77,7 +96,7 @@ def _statistics(measured: Sequence[Measurement]) -> dict[str, Any]:
     return {"statistics": found, "undefined": missing}
 
 
-def _kpi(m: Measurement) -> dict[str, Any]:
+def _kpi(m: Any) -> dict[str, Any]:
     """`low` and `high` are the band of the estimate if it exists, else the interval of the realised value."""
     note = m.details.get("estimate", {})
     band = (m.low, m.high) if m.estimated is None else (m.estimated_low, m.estimated_high)
@@ -91,7 +110,7 @@ def _kpi(m: Measurement) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, Any]]:
+def _alarms(window: Window, measured: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the alarms of a window: for drift one per named column, else one for the test of the whole model."""
     alarms: list[dict[str, Any]] = []
     for m in measured:

@@ -88,7 +88,7 @@ class Features:
         if levels is not None:
             codes = {level(name) or name: float(i) for i, name in enumerate(levels)}
             values = as_levels(values).replace_strict(codes, default=None, return_dtype=pl.Float64)
-        found = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64)
+        found = values.cast(pl.Float64, strict=False).to_numpy()  # nan where it is null
         return np.where(np.isfinite(found), found, np.nan)
 
 

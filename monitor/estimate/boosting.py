@@ -1,4 +1,4 @@
-"""Boosted trees for the odds of a flag, one model without each group of rows, all grown side by side in numpy.
+"""Boosted trees for the odds of a flag, several models of the same rows, all grown side by side in numpy.
 
 scikit-learn grows the same trees. To import it costs more than to grow ten models of a few thousand rows, and it sorts
 and counts the rows of each model anew; here they are coded once, and the sums of all models are one product with a
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from core.arrays import Flags, Floats, Ints
 
 _Codes = NDArray[np.int32]  # of bins or nodes
-ITERATIONS: Final = 80
-LEARNING_RATE: Final = 0.05
+_Sums = NDArray[np.float32]
+ITERATIONS: Final = 50
+LEARNING_RATE: Final = 0.08
 DEPTH: Final = 3
 L2_PENALTY: Final = 5.0
 MAX_BINS: Final = 64
@@ -46,7 +47,7 @@ class _Bins:
     missing: Ints  # (bins,), the bin of the feature's missing values, or -1 where it has none
     feature: _Codes  # (bins,)
     threshold: Floats  # (bins,), the values of a bin are up to it
-    ones: Any  # sparse (bins, rows), 1 where the row has a value in the bin
+    ones: Any  # sparse (bins, rows), 1 where the row has a value in the bin; single precision, as the rows' gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,34 +61,33 @@ class _Splits:
     right: Floats
 
 
-def grow_without_each(x: Floats, true: Flags, group: Ints, groups: int, min_rows: int) -> GrownTrees:
-    """Grow trees for the log-odds of a flag, one model without each group of rows.
+def grow(x: Floats, true: Flags, used: Flags, min_rows: int) -> GrownTrees:
+    """Grow trees for the log-odds of a flag, one model of each choice of rows.
 
     Args:
         x: shape (rows, features); nan is a missing value.
-        true: shape (rows,); without any group both values must occur.
-        group: of each row, 0 to groups - 1, shape (rows,).
-        groups: number of models.
+        true: shape (rows,); both values must occur in each model.
+        used: whether a model learns from a row, shape (rows, models).
         min_rows: of a leaf.
 
     Returns:
-        The trees of each model: 80 of at most 8 leaves.
+        The trees of each model: 50 of at most 8 leaves.
 
     Source: Friedman (2001), with the second-order leaves of Chen and Guestrin (2016); as in scikit-learn's
     HistGradientBoostingClassifier, except that the bins are those of all rows.
     """
     bins = _binned(x)
-    kept = (group[:, None] != np.arange(groups)).astype(np.float64)  # (rows, models)
+    kept, models = used.astype(np.float64), used.shape[1]
     share = (true @ kept) / kept.sum(axis=0)
     start = np.log(share / (1.0 - share))
     raw, signed = np.repeat(start[None, :], len(x), axis=0), true.astype(np.float64)[:, None]
-    shape = (groups, ITERATIONS, NODES)
+    shape = (models, ITERATIONS, NODES)
     grown = GrownTrees(start, np.full(shape, -1), np.zeros(shape), np.zeros(shape, bool), np.zeros(shape))
     for iteration in range(ITERATIONS):
         chance = 1.0 / (1.0 + np.exp(-raw))
-        sums = np.stack([(chance - signed) * kept, chance * (1.0 - chance) * kept, kept], axis=1)
+        sums = np.stack([(chance - signed) * kept, chance * (1.0 - chance) * kept, kept], axis=1, dtype=np.float32)
         leaf = _grow(grown, iteration, bins, sums, min_rows)
-        raw += grown.value[np.arange(groups), iteration, leaf]
+        raw += grown.value[np.arange(models), iteration, leaf]
     return grown
 
 
@@ -108,7 +108,7 @@ def _binned(x: Floats) -> _Bins:
         feature += [name] * bins
         threshold += [*edges.tolist(), np.inf, np.inf][:bins]
     begins = np.arange(0, code.size + 1, x.shape[1])
-    ones = csr_matrix((np.ones(code.size), code.ravel(), begins), shape=(len(x), len(feature))).T
+    ones = csr_matrix((np.ones(code.size, np.float32), code.ravel(), begins), shape=(len(x), len(feature))).T
     return _Bins(code, np.array(first), np.array(missing), np.array(feature, np.int32), np.array(threshold), ones)
 
 
@@ -121,19 +121,20 @@ def _edges(values: Floats) -> Floats:
     return np.unique(np.quantile(values, shares, method="averaged_inverted_cdf"))
 
 
-def _grow(grown: GrownTrees, iteration: int, bins: _Bins, sums: Floats, min_rows: int) -> _Codes:
+def _grow(grown: GrownTrees, iteration: int, bins: _Bins, sums: _Sums, min_rows: int) -> _Codes:
     """Grow one tree of each model, level by level.
 
     Args:
-        sums: gradient, hessian and 1 of each row in each model, 0 where it is left out, shape (rows, 3, models).
+        sums: gradient, hessian and 1 of each row in each model, 0 where it is left out, shape (rows, 3, models), in
+            single precision as scikit-learn's are.
 
     Returns:
         The leaf of each row, shape (rows, models).
     """
     rows, _, models = sums.shape
     at = np.zeros((rows, models), np.int32)  # node within its level
-    counted = (bins.ones @ sums.reshape(rows, -1)).reshape(-1, 3, models, 1)
-    total, real = sums.sum(axis=0)[:, :, None], np.ones((models, 1), bool)
+    counted = (bins.ones @ sums.reshape(rows, -1)).reshape(-1, 3, models, 1).astype(np.float64)
+    total, real = sums.sum(axis=0, dtype=np.float64)[:, :, None], np.ones((models, 1), bool)
     for depth in range(DEPTH + 1):
         nodes = 2**depth
         level = (slice(None), iteration, slice(nodes - 1, 2 * nodes - 1))
@@ -216,10 +217,10 @@ def _goes_right(bins: _Bins, found: _Splits, split: Flags, at: _Codes) -> Flags:
     return np.asarray(right, dtype=np.bool_)
 
 
-def _counted_below(bins: _Bins, sums: Floats, counted: Floats, at: _Codes, right: Flags) -> Floats:
+def _counted_below(bins: _Bins, sums: _Sums, counted: Floats, at: _Codes, right: Flags) -> Floats:
     """The sums of the rows in each bin of the nodes below, shape (bins, 3, models, 2 nodes)."""
     nodes = counted.shape[3]
     is_left = (at[:, :, None] == np.arange(nodes)) & ~right[:, :, None]
     left = bins.ones @ (sums[..., None] * is_left[:, None]).reshape(len(sums), -1)
-    left = left.reshape(counted.shape)
+    left = left.reshape(counted.shape).astype(np.float64)
     return np.stack([left, counted - left], axis=4).reshape(*counted.shape[:3], 2 * nodes)

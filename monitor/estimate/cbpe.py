@@ -21,6 +21,7 @@ from monitor.levels import answer, answers
 from monitor.spec.model import ModelSpec
 
 SIMULATIONS: Final = 200  # of the outcomes of a window
+FOLDS: Final = 5  # rows that neither a curve nor trees have learned from are those of one fold
 _TRUTHS: Final = ("false", "true")
 
 
@@ -39,9 +40,9 @@ class Cbpe:
     classes: tuple[str, ...]
     columns: Mapping[str, str | None]  # name of the prediction and the score column
     features: Features
-    curves: tuple[tuple[Floats, Floats], ...]  # score and calibrated probability, one curve per group
-    trees: tuple[Trees, ...]
-    matchings: tuple[Matching, ...]
+    curves: tuple[tuple[Floats, Floats], ...]  # score and calibrated probability; several only from earlier releases
+    trees: tuple[Trees, ...]  # as many as curves
+    matchings: tuple[Matching, ...]  # one without each group
     labels: int
 
     @property
@@ -95,10 +96,10 @@ class Cbpe:
 
         It blends two probabilities. The isotonic (or logistic) curve of the score ignores the inputs. The trees over
         score and inputs follow a change of the inputs but shrink towards the mean. The blend is fitted to rows that
-        neither learned from, so that the KPIs of the reference come out. Curve and trees are the means over all groups;
-        the blend is that of the group. The jackknife over the groups is therefore that of the sums which the blend
-        matches, and those decide the KPIs. Curves and trees that lack one group each differ mostly by chance, which
-        their mean removes and a jackknife would count eight times over.
+        neither learned from, so that the KPIs of the reference come out. Curve and trees are those of all rows; the
+        blend is that of the group. The jackknife over the groups is therefore that of the sums which the blend matches,
+        and those decide the KPIs. Curves and trees that lack one group each differ mostly by chance, which a jackknife
+        would count eight times over.
 
         Args:
             frame: events with the columns of the spec, shape (rows,), with finite scores.
@@ -146,28 +147,28 @@ class Cbpe:
         return _Rows(p, self._answer(taken), self._score(taken), usable.height, frame.height - answered.height)
 
     def to_bytes(self) -> bytes:
-        arrays: dict[str, NDArray[Any]] = {}
-        for k, ((score, chance), trees, matching) in enumerate(
-            zip(self.curves, self.trees, self.matchings, strict=True)
-        ):
-            arrays |= {f"curve{k}/score": score, f"curve{k}/chance": chance, f"weights{k}": matching.weights}
+        arrays = {f"weights{k}": matching.weights for k, matching in enumerate(self.matchings)}
+        for k, ((score, chance), trees) in enumerate(zip(self.curves, self.trees, strict=True)):
+            arrays |= {f"curve{k}/score": score, f"curve{k}/chance": chance}
             arrays |= {f"trees{k}/{name}": values for name, values in trees.arrays().items()}
         arrays["ranks"] = self.matchings[0].ranks
         header = {
             "method": "cbpe", "target": self.target, "turned": self.turned, "classes": self.classes,
             "columns": dict(self.columns), "features": self.features.names, "labels": self.labels,
-            "levels": dict(self.features.levels), "groups": len(self.trees),
+            "levels": dict(self.features.levels), "models": len(self.trees),
+            "groups": len(self.matchings),
         }  # fmt: skip
         return base.to_bytes(header, arrays)
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Cbpe":
         levels = {name: tuple(found) for name, found in header["levels"].items()}
+        models = header.get("models", header["groups"])  # earlier releases stored one without each group
         return cls(
             header["target"], header["turned"], tuple(header["classes"]), header["columns"],
             Features(tuple(header["features"]), levels),
-            tuple((arrays[f"curve{k}/score"], arrays[f"curve{k}/chance"]) for k in range(header["groups"])),
-            tuple(Trees.from_arrays(base.part(arrays, f"trees{k}/")) for k in range(header["groups"])),
+            tuple((arrays[f"curve{k}/score"], arrays[f"curve{k}/chance"]) for k in range(models)),
+            tuple(Trees.from_arrays(base.part(arrays, f"trees{k}/")) for k in range(models)),
             tuple(Matching(arrays["ranks"], arrays[f"weights{k}"]) for k in range(header["groups"])),
             header["labels"],
         )  # fmt: skip
@@ -200,7 +201,7 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
         frame: events with their outcome, shape (rows,).
 
     Returns:
-        Ten models, each fitted without a tenth of the rows.
+        A curve and trees of all rows, and ten blends, each fitted without a tenth of the rows.
 
     Raises:
         InsufficientDataError: there is no score, there are fewer than 300 labelled rows with a score, or one of the two
@@ -241,17 +242,20 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     x, group = chosen.matrix(rows), base.groups(rows.height)
     if turned:
         values = np.where(said == classes[1], values, 1.0 - values)
-    kept = [group != k for k in range(base.GROUPS)]
-    curves = tuple(calibration_curve(values[k], true[k]) for k in kept)
-    trees = fit_shares(x, true, group)
-    models, ranks = np.zeros((2, rows.height)), quantiles(values)
-    for curve, one, k in zip(curves, trees, kept, strict=True):
-        models[:, ~k] = _modelled(curve, one, values[~k], x[~k])
+    fold, ranks = group % FOLDS, quantiles(values)
+    *trees, whole = fit_shares(x, true, fold)
+    models = np.zeros((2, rows.height))
+    for k, one in enumerate(trees):
+        out = fold == k
+        models[:, out] = _modelled(calibration_curve(values[~out], true[~out]), one, values[out], x[out])
     second = said == classes[1] if target == "positive" else np.ones(rows.height, bool)
-    matchings = tuple(fit_matching(models[:, k], values[k], second[k], true[k], ranks) for k in kept)
+    matchings = tuple(
+        fit_matching(models[:, k], values[k], second[k], true[k], ranks)
+        for k in (group != without for without in range(base.GROUPS))
+    )
     return Cbpe(
-        target, turned, classes, {"prediction": prediction, "score": score}, chosen, curves, trees, matchings,
-        rows.height,
+        target, turned, classes, {"prediction": prediction, "score": score}, chosen,
+        (calibration_curve(values, true),), (whole,), matchings, rows.height,
     )  # fmt: skip
 
 
@@ -299,7 +303,7 @@ def _text(values: pl.Series, truth: bool) -> NDArray[np.str_]:
 
 
 def _numbers(values: pl.Series) -> Floats:
-    return values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64)
+    return np.asarray(values.cast(pl.Float64, strict=False).to_numpy(), dtype=np.float64)  # nan where it is null
 
 
 METHOD: Final = EstimationMethod("cbpe", "classification", fit_cbpe, Cbpe.from_parts)

@@ -117,7 +117,7 @@ class Trees:
 
 
 def fit_shares(x: Floats, true: Flags, group: Ints) -> tuple[Trees, ...]:
-    """Fit trees whose `raw` is the log-odds of a flag, once without each group of rows.
+    """Fit trees whose `raw` is the log-odds of a flag, once without each group of rows and once with all rows.
 
     Args:
         x: shape (rows, features); nan is a missing value.
@@ -125,13 +125,14 @@ def fit_shares(x: Floats, true: Flags, group: Ints) -> tuple[Trees, ...]:
         group: of each row, counted from 0, shape (rows,).
 
     Returns:
-        The fitted trees, in the order of the groups.
+        The fitted trees: without each group, in their order, and last those of all rows.
 
     Source: Friedman (2001).
     """
     rows = np.bincount(group)
-    grown = boosting.grow_without_each(x, true, group, len(rows), _smallest_leaf(len(x) - int(rows.max()), SHARE_LEAF))
-    return tuple(_complete(grown, model) for model in range(len(rows)))
+    used = group[:, None] != np.arange(len(rows) + 1)
+    grown = boosting.grow(x, true, used, _smallest_leaf(len(x) - int(rows.max()), SHARE_LEAF))
+    return tuple(_complete(grown, model) for model in range(len(rows) + 1))
 
 
 def fit_mean(x: Floats, values: Floats) -> Trees:

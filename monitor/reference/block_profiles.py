@@ -6,7 +6,7 @@ profile never depends on the order in which its rows arrived. A new reference ha
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -310,4 +310,5 @@ def _replace_profiles(db: Session, row: ReferenceRow, labels: range, profiles: S
         )
     )  # fmt: skip
     if profiles:
-        db.execute(insert(StoredProfile), [{"baseline_id": row.id, **asdict(block)} for block in profiles])
+        kept = [{f.name: getattr(block, f.name) for f in fields(block)} for block in profiles]
+        db.execute(insert(StoredProfile), [{"baseline_id": row.id, **block} for block in kept])

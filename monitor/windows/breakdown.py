@@ -19,7 +19,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 from monitor.tables import MAX_SLICE_CHARS, Measurement, ReferenceRow, Window
-from monitor.windows.readings import Reading, compute_kpi, kpi_frame, usable_rows
+from monitor.windows.readings import Reading, compute_kpi, kpi_frame, outcomes_read, usable_rows
 from monitor.windows.stored_levels import with_levels
 
 MIN_ROWS: Final = 30
@@ -43,9 +43,12 @@ def slice_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame
         names = _names(window, by)
         if by == "version" and len(names) < 2:
             continue
+        parts: dict[tuple[str, ...], list[pl.DataFrame]] = {}  # by the outcomes that make a row usable
         for rule in spec.monitors.kpi:
-            rows = usable_rows(spec, rule, labelled, window)
-            found += [_reading(spec, rule, by, name, rows) for name in names[:MAX_SLICES]]
+            if (read := outcomes_read(spec, rule)) not in parts:
+                rows = usable_rows(spec, rule, labelled, window)
+                parts[read] = [rows.filter(_text(by) == name) for name in names[:MAX_SLICES]]
+            found += [_reading(spec, rule, by, *part) for part in zip(names, parts[read], strict=False)]
     return found
 
 
@@ -60,8 +63,7 @@ def _text(by: str) -> pl.Expr:
 
 
 def _reading(spec: ModelSpec, rule: KpiRule, by: str, name: str, rows: pl.DataFrame) -> Reading:
-    mine = rows.filter(_text(by) == name)
-    found, unit, better = compute_kpi(spec, rule, mine)
+    found, unit, better = compute_kpi(spec, rule, rows)
     value, reason = found.value, found.reason
     if found.n < MIN_ROWS and value is not None:
         value, reason = None, f"{found.n} usable rows; a slice needs at least {MIN_ROWS}"

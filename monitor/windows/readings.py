@@ -142,7 +142,7 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame, 
     """
     readings = []
     for rule in spec.monitors.kpi:
-        waiting = bool(_outcomes_read(spec, rule))
+        waiting = bool(outcomes_read(spec, rule))
         rows = usable_rows(spec, rule, labelled, window)
         found, unit, better = compute_kpi(spec, rule, rows)
         reason = found.reason
@@ -202,16 +202,18 @@ def unlike_labels(spec: ModelSpec, frame: pl.DataFrame) -> str | None:
 
 def usable_rows(spec: ModelSpec, rule: KpiRule, labelled: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
     """The rows on which a KPI can be computed: if it reads outcomes, those for which at least one has arrived."""
-    if not (read := _outcomes_read(spec, rule)):
+    if not (read := outcomes_read(spec, rule)):
         return window
     return labelled.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in read))
 
 
-def _outcomes_read(spec: ModelSpec, rule: KpiRule) -> list[str]:
+def outcomes_read(spec: ModelSpec, rule: KpiRule) -> tuple[str, ...]:
+    """The outcome columns that a KPI reads."""
     if rule.expression is not None:
-        return [name for name in expression_of(spec, rule).columns if spec.columns[name].role == "outcome"]
+        return tuple(name for name in expression_of(spec, rule).columns if spec.columns[name].role == "outcome")
     named = [rule.column] if rule.column is not None and spec.columns[rule.column].role == "outcome" else []
-    return named + ([spec.target] if spec.target is not None and "outcome" in KPIS[rule.metric].reads else [])
+    target = [spec.target] if spec.target is not None and "outcome" in KPIS[rule.metric].reads else []
+    return (*named, *target)
 
 
 def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
