@@ -1,5 +1,6 @@
 """The ADWIN test for a change of a mean, as river implements it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -35,9 +36,25 @@ class Adwin:
         rows = self._window.get_width()
         return self._window.get_total() / rows if rows else 0.0
 
-    def update(self, value: float) -> bool:
-        """Add one value; whether the test fires at it."""
-        if self._fired:
-            self._start()
-        self._fired = bool(self._window.update(value))
-        return self._fired
+    def extend(self, values: Sequence[float]) -> list[tuple[int, bool]]:
+        """Add values in order; the positions among them at which the test fires, each with whether the mean rose."""
+        found: list[tuple[int, bool]] = []
+        update, rows, total, fired = (
+            self._window.update,
+            self._window.get_width(),
+            self._window.get_total(),
+            self._fired,
+        )
+        for at, value in enumerate(values):
+            if fired:
+                self._start()
+                update, rows, total = self._window.update, 0, 0.0
+            fired = update(value)
+            if fired:
+                before = total / rows if rows else 0.0
+                rows, total = self._window.get_width(), self._window.get_total()
+                found.append((at, self.mean > before))
+            else:  # the window only grows; to ask it costs as much as to add the value
+                rows, total = rows + 1, total + value
+        self._fired = bool(fired)
+        return found

@@ -149,25 +149,28 @@ class ErrorStream:
         """Start the detectors again on the errors that are kept."""
         self._rise = PageHinkley(least=MIN_LABELS, ignored=MIN_RISE, threshold=self.threshold)
         self._window = Adwin(delta=1.0 / (2.0 * self.run_length))
-        for step in self._kept:
-            error = _ERRORS[step]
-            self._rise.update(error)
-            self._window.update(error)
+        errors = [_ERRORS[step] for step in self._kept]
+        self._rise.extend(errors)
+        self._window.extend(errors)
 
     def _feed(self, steps: Sequence[int]) -> list[StreamAlarm]:
+        errors = [_ERRORS[step] for step in steps]
+        fired: list[tuple[int, float | None]] = [*self._rise.extend(errors)]
+        fired += [(at, None) for at, rose in self._window.extend(errors) if rose]
         found: list[StreamAlarm] = []
-        rise, window, kept = self._rise, self._window, self._kept
-        for step in steps:
-            error = _ERRORS[step]
-            kept.append(step)
-            self.labels += 1
-            if rise.update(error):
-                found.append(StreamAlarm("page_hinkley", rise.statistic, self.labels, *self._newest()))
-            before = window.mean
-            if window.update(error) and window.mean > before:
-                now, rows = self._newest()
-                found.append(StreamAlarm("adwin", now, self.labels, now, rows))
+        done = 0
+        for at, statistic in sorted(fired, key=lambda one: one[0]):  # at the same label Page-Hinkley comes first
+            self._keep(steps[done : at + 1])
+            done = at + 1
+            now, rows = self._newest()
+            name = "adwin" if statistic is None else "page_hinkley"
+            found.append(StreamAlarm(name, now if statistic is None else statistic, self.labels, now, rows))
+        self._keep(steps[done:])
         return found
+
+    def _keep(self, steps: Sequence[int]) -> None:
+        self._kept.extend(steps)
+        self.labels += len(steps)
 
     def _newest(self) -> tuple[float, int]:
         """Mean error of the labels since errors most likely rose, and the number of these labels.

@@ -14,7 +14,11 @@ from monitor.drift.stream.page_hinkley import PageHinkley
 def test_it_fires_where_the_library_s_fires_with_the_same_statistic(steps: list[int], threshold: float) -> None:
     ours = PageHinkley(least=30, ignored=0.02, threshold=threshold)
     library: Any = RiverPageHinkley(min_instances=30, delta=0.02, threshold=threshold, alpha=1.0, mode="up")
-    for step in steps:
-        library.update(step / 255)
-        assert ours.update(step / 255) == library.drift_detected
+    values, expected = [step / 255 for step in steps], list[tuple[int, float]]()
+    for at, value in enumerate(values):
+        library.update(value)
+        if library.drift_detected:
+            expected.append((at, library._sum_increase - library._min_increase))
+        assert bool(ours.extend([value])) == library.drift_detected
         assert ours.statistic == library._sum_increase - library._min_increase
+    assert PageHinkley(least=30, ignored=0.02, threshold=threshold).extend(values) == expected
