@@ -105,7 +105,7 @@ def _learn_check(check: QualityCheck, column: str, frame: pl.DataFrame, limits: 
 
 def _view(check: QualityCheck, column: str, frame: pl.DataFrame) -> pl.DataFrame | None:
     if check.scope == "column":
-        return frame.select(pl.col(column).alias("value")) if column in frame.columns else None
+        return frame.get_column(column).alias("value").to_frame() if column in frame.columns else None
     needed = {"freshness": ("ts", "received_at"), "label_delay": ("ts", "outcome_ts")}.get(check.name, ())
     return frame if all(c in frame.columns for c in needed) else None
 

@@ -218,15 +218,18 @@ def outcomes_read(spec: ModelSpec, rule: KpiRule) -> tuple[str, ...]:
 
 def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
     """The columns that a KPI reads, renamed as the KPI expects them."""
-    found = []
+    found, positive = list[pl.Series](), None
     for part in KPIS[rule.metric].reads:
         name = rule.column if part == "column" else spec.target if part == "outcome" else spec.with_role(part)[0]
         assert name is not None  # check_metrics has accepted this spec, and `compute_kpi` has looked for a target
-        found.append(pl.col(name).alias(part))
-        if part == "score" and (positive := spec.columns[name].positive) is not None:
-            truth = "boolean" in answer_types(spec)
-            found.append(pl.lit(answer(positive, truth=truth)).alias("positive"))
-    frame = comparable(spec, rows.select(found))
+        found.append(rows.get_column(name).alias(part))
+        if part == "score":
+            positive = spec.columns[name].positive
+    chosen = pl.DataFrame(found)
+    if positive is not None:
+        truth = "boolean" in answer_types(spec)
+        chosen = chosen.with_columns(pl.lit(answer(positive, truth=truth)).alias("positive"))
+    frame = comparable(spec, chosen)
     if "outcome" in frame.columns and spec.columns[target_column(spec)].references == "collected":
         return frame.with_columns(outcome=without_own_answer(frame["prediction"], frame["outcome"]))
     return frame
