@@ -15,8 +15,8 @@ from core.arrays import Flags, Floats, Ints
 
 _Codes = NDArray[np.int32]  # of bins or nodes
 _Sums = NDArray[np.float32]
-ITERATIONS: Final = 50
-LEARNING_RATE: Final = 0.08
+ITERATIONS: Final = 40
+LEARNING_RATE: Final = 0.1
 DEPTH: Final = 3
 L2_PENALTY: Final = 5.0
 MAX_BINS: Final = 64
@@ -71,7 +71,7 @@ def grow(x: Floats, true: Flags, used: Flags, min_rows: int) -> GrownTrees:
         min_rows: of a leaf.
 
     Returns:
-        The trees of each model: 50 of at most 8 leaves.
+        The trees of each model: 40 of at most 8 leaves.
 
     Source: Friedman (2001), with the second-order leaves of Chen and Guestrin (2016); as in scikit-learn's
     HistGradientBoostingClassifier, except that the bins are those of all rows.

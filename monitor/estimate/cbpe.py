@@ -21,7 +21,7 @@ from monitor.levels import answer, answers
 from monitor.spec.model import ModelSpec
 
 SIMULATIONS: Final = 200  # of the outcomes of a window
-FOLDS: Final = 5  # rows that neither a curve nor trees have learned from are those of one fold
+FOLDS: Final = 5  # a curve and trees are learned without each, so that no row judges what learned from it
 _TRUTHS: Final = ("false", "true")
 
 
@@ -40,8 +40,8 @@ class Cbpe:
     classes: tuple[str, ...]
     columns: Mapping[str, str | None]  # name of the prediction and the score column
     features: Features
-    curves: tuple[tuple[Floats, Floats], ...]  # score and calibrated probability; several only from earlier releases
-    trees: tuple[Trees, ...]  # as many as curves
+    curves: tuple[tuple[Floats, Floats], ...]  # score and calibrated probability, one curve without each fold
+    trees: tuple[Trees, ...]  # without each fold
     matchings: tuple[Matching, ...]  # one without each group
     labels: int
 
@@ -96,8 +96,8 @@ class Cbpe:
 
         It blends two probabilities. The isotonic (or logistic) curve of the score ignores the inputs. The trees over
         score and inputs follow a change of the inputs but shrink towards the mean. The blend is fitted to rows that
-        neither learned from, so that the KPIs of the reference come out. Curve and trees are those of all rows; the
-        blend is that of the group. The jackknife over the groups is therefore that of the sums which the blend matches,
+        neither learned from, so that the KPIs of the reference come out. Curve and trees are the means over all folds;
+        the blend is that of the group. The jackknife over the groups is therefore that of the sums which the blend matches,
         and those decide the KPIs. Curves and trees that lack one group each differ mostly by chance, which a jackknife
         would count eight times over.
 
@@ -163,7 +163,7 @@ class Cbpe:
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Cbpe":
         levels = {name: tuple(found) for name, found in header["levels"].items()}
-        models = header.get("models", header["groups"])  # earlier releases stored one without each group
+        models = header.get("models", header["groups"])  # earlier releases had as many folds as groups
         return cls(
             header["target"], header["turned"], tuple(header["classes"]), header["columns"],
             Features(tuple(header["features"]), levels),
@@ -201,7 +201,7 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
         frame: events with their outcome, shape (rows,).
 
     Returns:
-        A curve and trees of all rows, and ten blends, each fitted without a tenth of the rows.
+        Curves and trees without each fold, and ten blends, each fitted without a tenth of the rows.
 
     Raises:
         InsufficientDataError: there is no score, there are fewer than 300 labelled rows with a score, or one of the two
@@ -242,20 +242,20 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     x, group = chosen.matrix(rows), base.groups(rows.height)
     if turned:
         values = np.where(said == classes[1], values, 1.0 - values)
-    fold, ranks = group % FOLDS, quantiles(values)
-    *trees, whole = fit_shares(x, true, fold)
-    models = np.zeros((2, rows.height))
-    for k, one in enumerate(trees):
-        out = fold == k
-        models[:, out] = _modelled(calibration_curve(values[~out], true[~out]), one, values[out], x[out])
+    outside = [group % FOLDS == k for k in range(FOLDS)]
+    curves = tuple(calibration_curve(values[~out], true[~out]) for out in outside)
+    trees = fit_shares(x, true, group % FOLDS)
+    models, ranks = np.zeros((2, rows.height)), quantiles(values)
+    for curve, one, out in zip(curves, trees, outside, strict=True):
+        models[:, out] = _modelled(curve, one, values[out], x[out])
     second = said == classes[1] if target == "positive" else np.ones(rows.height, bool)
     matchings = tuple(
         fit_matching(models[:, k], values[k], second[k], true[k], ranks)
         for k in (group != without for without in range(base.GROUPS))
     )
     return Cbpe(
-        target, turned, classes, {"prediction": prediction, "score": score}, chosen,
-        (calibration_curve(values, true),), (whole,), matchings, rows.height,
+        target, turned, classes, {"prediction": prediction, "score": score}, chosen, curves, trees, matchings,
+        rows.height,
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ class Trees:
 
 
 def fit_shares(x: Floats, true: Flags, group: Ints) -> tuple[Trees, ...]:
-    """Fit trees whose `raw` is the log-odds of a flag, once without each group of rows and once with all rows.
+    """Fit trees whose `raw` is the log-odds of a flag, once without each group of rows.
 
     Args:
         x: shape (rows, features); nan is a missing value.
@@ -125,14 +125,14 @@ def fit_shares(x: Floats, true: Flags, group: Ints) -> tuple[Trees, ...]:
         group: of each row, counted from 0, shape (rows,).
 
     Returns:
-        The fitted trees: without each group, in their order, and last those of all rows.
+        The fitted trees, in the order of the groups.
 
     Source: Friedman (2001).
     """
     rows = np.bincount(group)
-    used = group[:, None] != np.arange(len(rows) + 1)
+    used = group[:, None] != np.arange(len(rows))
     grown = boosting.grow(x, true, used, _smallest_leaf(len(x) - int(rows.max()), SHARE_LEAF))
-    return tuple(_complete(grown, model) for model in range(len(rows) + 1))
+    return tuple(_complete(grown, model) for model in range(len(rows)))
 
 
 def fit_mean(x: Floats, values: Floats) -> Trees:

@@ -77,7 +77,7 @@ class EventAppender(EventTables):
         """
         super().__init__(lake_uri, home)
         self.arrivals = ArrivalBoard()
-        self._subject_key = subject_key
+        self._subject_hmac = hmac.new(subject_key, digestmod="sha256")  # copied for each; to set it up takes longer
         self._stored: dict[str, StoredColumns] = {}
         self._acceptance = Acceptance(self.table, self.unflushed, self.lock_dir)
         self._grouped = threading.local()
@@ -265,7 +265,9 @@ class EventAppender(EventTables):
         """
         if value.startswith("[subject:") and (kept := _DIGESTED.fullmatch(value)):
             return kept[1]
-        return hmac.digest(self._subject_key, normalize("NFC", value).encode(), "sha256").hex()
+        digest = self._subject_hmac.copy()
+        digest.update(normalize("NFC", value).encode())
+        return digest.hexdigest()
 
     def event_digest(self, model: str, event_id: str) -> str:
         """What stands for an event where its id must not: HMAC-SHA256 under the subject key, hexadecimal."""

@@ -13,27 +13,27 @@ from monitor.estimate.curves import calibration_curve
 from monitor.estimate.trees import fit_shares
 
 OPTIONS = {
-    "max_iter": 50, "learning_rate": 0.08, "max_leaf_nodes": 8, "max_depth": 3, "min_samples_leaf": 40,
+    "max_iter": 40, "learning_rate": 0.1, "max_leaf_nodes": 8, "max_depth": 3, "min_samples_leaf": 40,
     "l2_regularization": 5.0, "early_stopping": False,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_shares_without_a_group_and_of_all_rows_are_those_of_scikit_learn(missing: float) -> None:
+def test_shares_without_each_group_are_those_of_scikit_learn(missing: float) -> None:
     random = np.random.default_rng(0)
     x = random.integers(0, 30, (3000, 4)).astype(float)  # so few values that each is a bin of its own
     x[random.random(x.shape) < missing] = np.nan
     true = random.random(3000) < 1.0 / (1.0 + np.exp(8.0 - 0.6 * np.nan_to_num(x[:, 0])))
     group = random.permutation(np.arange(3000) % 10)
     for k, trees in enumerate(fit_shares(x, true, group)):
-        if k % 5 == 0:  # the last one, of group 10, learns from all rows
+        if k % 4 == 0:
             model = HistGradientBoostingClassifier(**OPTIONS).fit(x[group != k], true[group != k])
-            np.testing.assert_allclose(trees.raw(x), model.decision_function(x), atol=1e-6)
+            np.testing.assert_allclose(trees.raw(x), model.decision_function(x), atol=1e-5)  # sums of single precision
 
 
 def test_a_constant_column_and_few_rows_leave_one_leaf() -> None:
     true = np.arange(40) % 2 == 0
-    (trees, _, _) = fit_shares(np.ones((40, 2)), true, np.arange(40) // 2 % 2)
+    (trees, _) = fit_shares(np.ones((40, 2)), true, np.arange(40) // 2 % 2)
     np.testing.assert_allclose(trees.raw(np.array([[1.0, 5.0], [np.nan, 1.0]])), 0.0, atol=1e-12)
 
 
