@@ -97,9 +97,9 @@ class Cbpe:
         It blends two probabilities. The isotonic (or logistic) curve of the score ignores the inputs. The trees over
         score and inputs follow a change of the inputs but shrink towards the mean. The blend is fitted to rows that
         neither learned from, so that the KPIs of the reference come out. Curve and trees are the means over all folds;
-        the blend is that of the group. The jackknife over the groups is therefore that of the sums which the blend matches,
-        and those decide the KPIs. Curves and trees that lack one group each differ mostly by chance, which a jackknife
-        would count eight times over.
+        the blend is that of the group. The jackknife over the groups is therefore that of the sums which the blend
+        matches, and those decide the KPIs. Curves and trees that lack one fold each differ mostly by chance, which
+        their mean removes and a jackknife would count several times over.
 
         Args:
             frame: events with the columns of the spec, shape (rows,), with finite scores.
