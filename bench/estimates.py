@@ -10,10 +10,12 @@ same everywhere. Both tools see the same rows. Models are logistic and boosted t
 A window's error is the estimate less the value realised on its rows. Metrics, per table and KPI:
 `bias_share_of_band`: |mean error of the windows without drift| over half the mean width of the band. What the reference
 happens to be (its realised KPI less that of all other rows) is subtracted first; it is 0 on average, and noise here.
-`mean_absolute_error`: over all windows; with KPI `all` over the KPIs that both tools estimate. `coverage`: share of all
-windows whose 95 % band holds the realised value; of NannyML's band its sampling error times 1.96 is taken (it draws
-three). The peer runs in an environment of its own, made on first use under ~/.cache/assay-bench. Of Banking77, which
-has 77 classes, both estimate the accuracy from the probability of the predicted class.
+`mean_absolute_error`: over all windows; with KPI `all` over the KPIs that both tools estimate, with `difference`,
+ours less the peer's, and its standard error over the references (the windows of one reference share its luck).
+`coverage`: share of all windows whose 95 % band holds the realised value; of NannyML's band its sampling error times
+1.96 is taken (it draws three). The peer runs in an environment of its own, made on first use under
+~/.cache/assay-bench. Of Banking77, which has 77 classes, both estimate the accuracy from the probability of the
+predicted class.
 
 Appends JSON lines to bench/results/estimates.jsonl, cases `cbpe_<table>` (classification) and `dle_<table>`
 (regression), and `cbpe_all` for the coverage of all classification tables together.
@@ -339,7 +341,8 @@ def report(found: Errors, repeats: int) -> list[dict[str, Any]]:
         if theirs:
             case = f"{method[table.task]}_{table.name}"
             together = line(case, "mean_absolute_error", [e for errors in both for e in errors], theirs)
-            lines.append(together | {"kpi": "all", "references": repeats})
+            ours = [e for errors in both for e in errors]
+            lines.append(together | {"kpi": "all", "references": repeats} | difference(ours, theirs))
     pooled = {
         tool: [e for (of, table, _), errors in found.items() if of == tool and table.task == "classification"
                for e in errors]
@@ -350,6 +353,17 @@ def report(found: Errors, repeats: int) -> list[dict[str, Any]]:
         lines.append(every | {"kpi": "all", "references": repeats})
         print(f"all classification tables: coverage {every['value']:.4f}   NannyML {every['peer_value']}")
     return lines
+
+
+def difference(ours: list[Error], theirs: list[Error]) -> dict[str, float]:
+    """By how much our mean absolute error is larger than the peer's, with its standard error over the references."""
+    of_each = [
+        np.mean([abs(e.value) for e in ours if e.repeat == repeat])
+        - np.mean([abs(e.value) for e in theirs if e.repeat == repeat])
+        for repeat in sorted({e.repeat for e in ours})
+    ]
+    error = np.std(of_each, ddof=1) / np.sqrt(len(of_each)) if len(of_each) > 1 else np.nan
+    return {"difference": round(float(np.mean(of_each)), 5), "standard_error": round(float(error), 5)}
 
 
 def line(case: str, name: str, ours: list[Error], theirs: list[Error] | None) -> dict[str, Any]:
