@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from core.errors import InsufficientDataError, IntegrityFailureError
 from monitor import estimate
-from monitor.estimate.base import band_half_width, calibration_variance
+from monitor.estimate.base import band_half_width, calibration_variance, from_bytes, to_bytes
 from monitor.estimate.expected import METRICS
 from monitor.estimate.matching import fit_matching, quantiles, rank_of
 from monitor.estimate.trees import _exported
@@ -259,6 +259,20 @@ def test_an_estimator_read_back_from_its_bytes_says_the_same(task: str) -> None:
     metrics = list(model.metrics)
     assert read.estimate(frame, metrics) == model.estimate(frame, metrics)
     assert read.to_bytes() == model.to_bytes() == estimate.fit(spec(task), frame).to_bytes()
+
+
+def test_an_estimator_of_an_earlier_release_is_read_back() -> None:
+    """It has a curve and trees without each of the ten groups, and no count of them."""
+    frame = binary(np.random.default_rng(9), 600)
+    header, arrays = from_bytes(estimate.fit(spec(), frame).to_bytes())
+    folds = header.pop("models")
+    for name in [name for name in arrays if name.startswith(("curve", "trees"))]:
+        kind, _, part = name.partition("/")
+        arrays[f"{kind[:5]}{int(kind[5:]) + folds}/{part}"] = arrays[name]
+    earlier = estimate.load(to_bytes(header, arrays)).estimate(frame, ["accuracy"])["accuracy"]
+    now = estimate.fit(spec(), frame).estimate(frame, ["accuracy"])["accuracy"]
+    assert header["groups"] == 2 * folds
+    assert (earlier.value, earlier.low) == pytest.approx((now.value, now.low))
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 nothing", b"\x80\x04pickled"])
