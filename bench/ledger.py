@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-CASES: Final = {"mlbom": "bench.proofs.mlbom"}  # each with `run(out)`
+CASES: Final = {"mlbom": "bench.proofs.mlbom", "permission": "bench.proofs.permission"}  # each with `run(out)`
 
 
 def main() -> None:

@@ -6,18 +6,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 
 from api.app import create_app
 from api.http.auth import Requires
 from api.http.reach import Reach
+from bench.load.results import write_lines
 from bench.proofs.installation import migrate
 from core import settings
 from governance.access.api_keys import create_key
 from governance.access.roles import Permission, Role
 from monitor.site import Site, open_site
+
+CHECKS: Final = 50_000
 
 
 def milliseconds(checks: int, say: Callable[[str], None] = print) -> tuple[float, dict[str, float]]:
@@ -72,3 +75,8 @@ def _measured(site: Site, checks: int) -> tuple[list[float], list[float]]:
         return known, cold
 
     return asyncio.run(ask())
+
+
+def run(out: Path) -> None:
+    share, facts = milliseconds(CHECKS)
+    write_lines(out, "permission", {"ms": (share, "ms")}, bench="ledger", quantile=0.99, checks=CHECKS, **facts)

@@ -189,3 +189,16 @@ def test_the_document_lists_every_setting_with_its_default() -> None:
 def test_the_example_file_lists_every_setting_with_its_default() -> None:
     rows = re.findall(r"^#?(ASSAY_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
     assert dict(rows) == defaults()
+
+
+def test_lists_and_pairs_are_read_from_one_variable() -> None:
+    loaded = settings.load({
+        "ASSAY_TRAIN__BASE_ROOTS": "/models, ~/models", "ASSAY_OIDC__ROLES": "ml=operator, audit=compliance",
+        "ASSAY_OIDC__ALGORITHMS": "RS256", "ASSAY_OIDC__MODELS": "credit=loans|cards",
+    })  # fmt: skip
+    assert [str(root) for root in loaded.train.base_roots] == ["/models", "~/models"]
+    assert loaded.oidc.roles == (("ml", "operator"), ("audit", "compliance"))
+    assert (loaded.oidc.algorithms, loaded.oidc.models) == (("RS256",), (("credit", "loans|cards"),))
+    for wrong in ("none", "HS256", "RS256, none"):
+        with pytest.raises(InvalidError, match=r"oidc\.algorithms"):
+            settings.load({"ASSAY_OIDC__ALGORITHMS": wrong})
