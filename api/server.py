@@ -25,7 +25,6 @@ from governance.access.rights import record_secrets
 from governance.binding.found import find_rows
 from governance.ledger import guard
 from governance.ledger.rotation import name_documents_key
-from governance.ledger.signers.base import SignerUnreachableError
 from monitor.site import Site
 
 # Python lets a thread compute for 5 ms before another gets its turn, and a request waits for a dozen turns. Beside four
@@ -80,11 +79,8 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
         find_rows(db, site.clock.now())
         name_documents_key(db, signing=site.keys.signing, documents=site.keys.documents, now=site.clock.now())
     # The entries so far are signed before the first request arrives. If they may not be, reading and accepting go on.
-    try:
-        if (unsigned := sign_at_start(site)) is not None:
-            typer.echo(f"WARNING: {unsigned}", err=True)
-    except SignerUnreachableError as error:  # entries are kept; the scheduler signs them once it answers
-        log.warning("the ledger could not be signed", reason=error.message)
+    if (unsigned := sign_at_start(site)) is not None:
+        typer.echo(f"WARNING: {unsigned}", err=True)
     announce["home"] = str(site.settings.home_dir)
     _Server(configured(create_app(site), site.settings.server), announce, as_json).run(sockets=[listener])
 

@@ -17,6 +17,7 @@ from governance.ledger.extends import LedgerRefusedError
 from governance.ledger.last_seen import claimed_size, last_seen_problem, read_if_readable
 from governance.ledger.read import ledger_size
 from governance.ledger.refusal import open_refusal, record_refusal, record_resumed
+from governance.ledger.signers.base import SignerUnreachableError
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
 from monitor.site import Site
@@ -79,10 +80,13 @@ def sign_and_tell(site: Site, *, whole: bool = False) -> str | None:
 
 
 def sign_at_start(site: Site) -> str | None:
-    """As `sign_and_tell`, over every checkpoint there is; entries that disagree among themselves are told too."""
+    """As `sign_and_tell`, over every checkpoint there is; entries that disagree among themselves are told too.
+
+    A signer that cannot be asked is no reason to wait: entries are kept, and the next tick signs them.
+    """
     try:
         return sign_and_tell(site, whole=True)
-    except IntegrityFailureError as error:
+    except (IntegrityFailureError, SignerUnreachableError) as error:
         log.warning("the ledger is not signed", reason=error.message)
         return error.message
 

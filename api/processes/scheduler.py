@@ -52,7 +52,10 @@ log = logger("api.processes.scheduler")
 
 def start(site: Site) -> BackgroundScheduler:
     """Start ticking in the background of this process, after a look at every checkpoint there is."""
-    ledger_watch.sign_at_start(site)
+    try:
+        ledger_watch.sign_at_start(site)
+    except Exception:  # of a disk or a database; the ticks try again
+        log.exception("the ledger could not be signed")
     scheduler = BackgroundScheduler(timezone="UTC")
     holder = f"{socket.gethostname()}:{os.getpid()}"
     scheduler.add_job(
@@ -128,6 +131,8 @@ def _sign(site: Site, last: datetime, now: datetime) -> None:
     """Sign what the ledger has grown by; a fault in it must not stop the work of the next tick."""
     try:
         ledger_watch.sign_if_due(site, last, now)
+    except AppError as error:  # a signer that is away, or entries that disagree: said by the alerts about them
+        log.warning("the ledger could not be signed", reason=error.message)
     except Exception:
         log.exception("the ledger could not be signed")
 
