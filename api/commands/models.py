@@ -28,6 +28,19 @@ def model_path(model: str) -> str:
     return f"/api/v1/models/{quote(model, safe='')}"
 
 
+def whole_id(items: Sequence[Mapping[str, Any]], text: str, what: str) -> str:
+    """The id of a list that is meant by its beginning.
+
+    Raises:
+        InvalidError: none begins so, or several do.
+    """
+    found = [str(item["id"]) for item in items if str(item["id"]).startswith(text.strip().lower())]
+    if len(found) == 1 and text.strip():
+        return found[0]
+    many = "no id begins" if not found else f"{len(found)} ids begin"
+    raise InvalidError(f"{what}: {many} with {text!r}; the list shows how ids begin, --json whole ones", field=what)
+
+
 def apply(
     spec: Annotated[Path, typer.Argument(help="YAML or JSON file")],
     dry_run: Annotated[bool, typer.Option(help="only say what would happen; nothing is stored")] = False,

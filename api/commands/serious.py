@@ -6,11 +6,11 @@ from uuid import UUID
 
 import typer
 
-from api.commands.models import ModelName, Reason, client, model_path
+from api.commands.models import ModelName, Reason, client, model_path, whole_id
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
 
 app = typer.Typer(no_args_is_help=True)
-SeriousId = Annotated[UUID, typer.Argument(help="id, as `assay serious list` shows it")]
+SeriousId = Annotated[str, typer.Argument(help="id, or its beginning, as `assay serious list` shows it")]
 KindOption = Annotated[str, typer.Option(help="death (10 days), widespread (2 days) or other (15 days)")]
 
 
@@ -25,6 +25,7 @@ def list_serious(model: ModelName, as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(items)
         return
+    items = [{**item, "id": item["id"][:8]} for item in items]
     columns = ("id", "kind", "aware_at", "deadline", "clock", "state")
     emit_rows(items, columns, title=model, empty="No serious incident was declared.")
 
@@ -53,7 +54,7 @@ def classify(
 ) -> None:  # fmt: skip
     """Say that it is of another kind, or that somebody was aware earlier; its deadline follows."""
     body = {"kind": kind, "reason": reason, "aware_at": aware_at}
-    _tell(client().json("POST", f"{_path(model)}/{serious}/classify", json=body), as_json)
+    _tell(client().json("POST", f"{_one(model, serious)}/classify", json=body), as_json)
 
 
 @app.command()
@@ -66,13 +67,13 @@ def report(
 ) -> None:  # fmt: skip
     """Record that an authority was told."""
     body = {"stage": stage, "authority": authority, "reference": reference, "at": at}
-    _tell(client().json("POST", f"{_path(model)}/{serious}/report", json=body), as_json)
+    _tell(client().json("POST", f"{_one(model, serious)}/report", json=body), as_json)
 
 
 @app.command()
 def close(model: ModelName, serious: SeriousId, reason: Reason, as_json: JsonFlag = False) -> None:
     """Close one that was reported, or that turned out not to be serious."""
-    _tell(client().json("POST", f"{_path(model)}/{serious}/close", json={"reason": reason}), as_json)
+    _tell(client().json("POST", f"{_one(model, serious)}/close", json={"reason": reason}), as_json)
 
 
 @app.command()
@@ -80,8 +81,12 @@ def export(
     model: ModelName, serious: SeriousId, out: Annotated[Path, typer.Option(help="file to write, JSON")]
 ) -> None:
     """Write everything that is recorded about it as one document for the authority."""
-    out.write_bytes(client().send("GET", f"{_path(model)}/{serious}/export").content)
+    out.write_bytes(client().send("GET", f"{_one(model, serious)}/export").content)
     console.print(f"{out} is written.", markup=False, soft_wrap=True)
+
+
+def _one(model: str, serious: str) -> str:
+    return f"{_path(model)}/{whole_id(client().json('GET', _path(model))['items'], serious, 'serious incident')}"
 
 
 def _tell(answer: dict[str, Any], as_json: bool) -> None:
