@@ -84,6 +84,13 @@ class Declaration(_Part):
         except LicenceError as error:
             raise ValueError(error.message) from error
 
+    @field_validator("synthetic_share", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"is {str(value).lower()}; give the share of it that was made, 0 to 1")
+        return value
+
     @field_validator("known_biases")
     @classmethod
     def _said(cls, value: tuple[str, ...]) -> tuple[str, ...]:

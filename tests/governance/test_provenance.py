@@ -23,6 +23,7 @@ GIVEN: dict[str, Any] = {
         ({"consent": "yes"}, "consent", "give the basis on which it may be processed: consent, contract"),
         ({"collected": {"from": "2025-02-01", "to": "2025-01-01"}}, "collected", "swap from and to"),
         ({"synthetic_share": 1.5}, "synthetic_share", "give the share of it that was made rather than observed"),
+        ({"synthetic_share": True}, "synthetic_share", "is true; give the share"),
         ({"known_biases": []}, "known_biases", "[none known] is an answer"),
         ({"license": "MIT"}, "license", "is no such field; the fields are source, licence"),
         ({"collector": None}, "collector", "name the organisation or team"),

@@ -16,7 +16,7 @@ from reports.lineage.graph import graph_of
 from reports.lineage.model_signature import signature_of, signing_key
 from reports.lineage.prov_documents import prov_document
 from retrain.provenance.declarations import declare
-from tests.retrain import world
+from tests.retrain import lending, world
 from tests.retrain.registry.test_versions import Http
 
 MODEL = f"/api/v1/models/{world.NAME}"
@@ -126,6 +126,21 @@ def test_a_bom_passes_the_strict_validator_and_its_model_card_is_whole(lent: Sit
     assert base["licenses"] == [{"expression": "Apache-2.0", "acknowledgement": "declared"}]
     assert "licenses" not in top  # of the events nobody has declared one
     assert "north" not in text.decode()  # a group of the protected column
+
+
+def test_a_base_version_and_a_model_that_is_never_retrained_are_exported_too(lent: Site, http: Http) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    base = export(http, "mlbom", version="v1")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(base.decode()) is None
+    document = lending.spec("lightgbm").document | {"model": "plain", "retrain": None}
+    assert http.send("PUT", "/api/v1/models/plain", json=document).status_code == 201
+    for form in ("prov", "prov-n", "openlineage"):
+        assert http.send("GET", f"/api/v1/models/plain/exports/{form}").status_code == 200
+    assert http.send("GET", "/api/v1/models/plain/exports/mlbom").json()["code"] == "no_champion"
+    assert http.send("GET", "/api/v1/models/plain/lineage").json()["nodes"][0]["kind"] == "events"
+    assert http.send("GET", "/models/plain/lineage").status_code == 200
 
 
 def test_an_adapter_is_verified_by_the_project_that_defines_the_signature(http: Http, tmp_path: Path) -> None:
