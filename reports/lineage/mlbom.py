@@ -19,7 +19,7 @@ from monitor.store import model as model_named
 from reports.lineage.graph import Graph, Shown, graph_of
 from reports.lineage.mlbom_card import model_card, properties_of
 from retrain import store
-from retrain.envelope import Plan, base_folder
+from retrain.provenance.base_files import base_config
 from retrain.registry.card import card_of
 
 SCHEMA: Final = "http://cyclonedx.org/schema/bom-1.6.schema.json"
@@ -38,7 +38,7 @@ def mlbom_of(site: Site, db: Session, model_name: str, version: str) -> dict[str
     spec = store.spec_at(db, model.id, model.revision if run is None else run.spec_revision)
     card = card_of(site, db, model_name, version)
     graph = graph_of(db, model).around(f"version:{version}", up=True, down=False)
-    base, files = _base_config(site, spec, row.base_model), _files(site, row.adapter)
+    base, files = base_config(site, db, row.base_digest), _files(site, row.adapter)
     top = _component(model_name, version, card, spec, graph, base, files)
     parts = [*_bases(graph, base), *_data(graph, spec), *_software(card)]
     bom = {
@@ -193,24 +193,6 @@ def _software(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _code(graph: Graph) -> str:
     return next((str(o.node.facts["code"]) for o in graph.shown.values() if o.node.kind == "run"), "unreleased")
-
-
-def _base_config(site: Site, spec: ModelSpec, base_model: str) -> dict[str, Any]:
-    """config.json and the tokenizer's of the base, where its files lie here still."""
-    try:
-        plan = Plan.of(spec)
-        if plan.recipe.base_model != base_model:
-            return {}
-        folder = base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots)
-    except AppError:  # a BOM is written without the files; it has less to say
-        return {}
-    found: dict[str, Any] = {}
-    for name in ("tokenizer_config.json", "config.json"):
-        try:
-            found |= json.loads((folder / name).read_bytes())
-        except (OSError, ValueError):
-            continue
-    return found
 
 
 def _files(site: Site, adapter: str | None) -> dict[str, tuple[str, int]]:

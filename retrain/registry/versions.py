@@ -5,7 +5,6 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from core.canonical import canonical, digest
 from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -21,13 +20,14 @@ from retrain.errors import (
 from retrain.learned import check_weighted, learned_column, table_columns
 from retrain.limits import RunFacts
 from retrain.names import check_idle, check_names
+from retrain.provenance.base_files import keep_base
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
 from retrain.teaching import check_teacher
 from retrain.train.kinds import classifies, is_table
 from retrain.train.tabular.files import read_pipeline
 from retrain.train.tabular.recipe import TableRecipe
-from retrain.train.weights import folder_digest, folder_files
+from retrain.train.weights import folder_digest
 
 BASE_VERSION = "v1"
 
@@ -88,15 +88,14 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     if (champion := store.champion(db, model.id)) is not None:
         check_teacher(site, champion, plan.recipe)
         return
-    labels, files = _labels(plan.recipe, folder), folder_files(folder)
+    labels, (base_digest, base_files) = _labels(plan.recipe, folder), keep_base(site, folder)
     row = ModelVersion(
         model_id=model.id, version=BASE_VERSION, stage="candidate", base_model=plan.recipe.base_model,
-        base_digest=digest(files), adapter=None, labels=labels, created_at=site.clock.now(),
+        base_digest=base_digest, adapter=None, labels=labels, created_at=site.clock.now(),
     )  # fmt: skip
     db.add(row)
     db.flush()
-    kept = {"base_files": site.artifacts.put(canonical(files))}
-    record_version(site, db, "version.registered", model, row, actor, kept)
+    record_version(site, db, "version.registered", model, row, actor, {"base_files": base_files})
     why = "base model of the recipe"
     if labels is None and classifies(plan.recipe.task):
         why += "; it has no usable head, so candidates are compared with the most frequent label"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.canonical import canonical, digest
+from core.canonical import digest
 from core.errors import AppError, IntegrityFailureError
 from governance.ledger.append import SYSTEM_ACTOR
 from governance.policy.stops import ModelStoppedError
@@ -19,6 +19,7 @@ from retrain.errors import EnvelopeError, NotGatedError, RulesChangedError, Trai
 from retrain.gates import judge_all
 from retrain.gates.base import GateResult
 from retrain.limits import RunFacts
+from retrain.provenance.base_files import keep_base
 from retrain.provenance.nodes import Nodes
 from retrain.provenance.rules import check, material_of, material_record
 from retrain.registry.promotion import promote_run
@@ -41,7 +42,6 @@ from retrain.tables import GateRow, Run
 from retrain.teaching import changed_base, has_base, recorded
 from retrain.train.config import RunConfig
 from retrain.train.tabular.recipe import TableRunConfig
-from retrain.train.weights import folder_files
 
 GRACE_S: Final = 120.0  # for loading, evaluating and saving, which the trainer does not count
 RESUMABLE: Final = ("terminated",)
@@ -57,8 +57,8 @@ def begin(site: Site, run_id: UUID) -> None:
     if blocked := rules.blocked():  # nothing that could never be promoted is trained
         raise NotGatedError(f"of run {run_id}", blocked)
     plan = Plan.of(spec)
-    files = folder_files(base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots))
-    base = digest(files)
+    folder = base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots)
+    base, base_files = keep_base(site, folder)
     if has_base(site, champion, plan.recipe) and champion.base_digest != base:
         raise IntegrityFailureError(
             f"base model {plan.recipe.base_model} has digest {base}; version {champion.version} was registered with "
@@ -82,7 +82,7 @@ def begin(site: Site, run_id: UUID) -> None:
         run.state, run.started_at = "curating", site.clock.now()
         body = {
             "decision": run.decision_id, "spec_revision": run.spec_revision, "base_digest": base,
-            "base_files": site.artifacts.put(canonical(files)), "material": material,
+            "base_files": base_files, "material": material,
         }  # fmt: skip
         body |= recorded(champion, plan.recipe)
         record_run(site, db, run, "run.started", SYSTEM_ACTOR, body)
