@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-CASES: Final = {"mlbom": "bench.proofs.mlbom", "permission": "bench.proofs.permission"}  # each with `run(out)`
+CASES: Final = {  # a function of a module, which is given where its lines go
+    "append_sqlite": ("append", "run_sqlite"), "append_postgres": ("append", "run_postgres"),
+    "proof_10m": ("inclusion", "run"), "verify_1m": ("whole", "run"), "permission": ("permission", "run"),
+    "mlbom": ("mlbom", "run"),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -20,7 +24,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "ledger.jsonl")
     options = parser.parse_args()
     for case in options.cases:
-        import_module(CASES[case]).run(options.out)
+        module, function = CASES[case]
+        getattr(import_module(f"bench.proofs.{module}"), function)(options.out)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,11 @@ def _account() -> pwd.struct_passwd | None:
 
 
 @contextmanager
-def serve(bin_dir: Path) -> Iterator[Server]:
-    """Start a server and stop it at the end, whatever happened in between."""
+def serve(bin_dir: Path, *, durable: bool = False) -> Iterator[Server]:
+    """Start a server and stop it at the end, whatever happened in between.
+
+    durable: whether what is committed is on disk, which no test needs and every measurement of speed does.
+    """
     # Not under pytest's own folder: that one is closed to other accounts, and a socket path has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="assay-pg-"))
     account = _account()
@@ -72,9 +75,7 @@ def serve(bin_dir: Path) -> Iterator[Server]:
     data, log = folder / "data", folder / "server.log"
     environ = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder)}
     options = {
-        "fsync": "off",
-        "synchronous_commit": "off",
-        "full_page_writes": "off",
+        **dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "on" if durable else "off"),
         "max_connections": "60",
         "shared_buffers": "32MB",
         "listen_addresses": "",
