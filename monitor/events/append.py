@@ -271,7 +271,9 @@ class EventAppender(EventTables):
 
     def event_digest(self, model: str, event_id: str) -> str:
         """What stands for an event where its id must not: HMAC-SHA256 under the subject key, hexadecimal."""
-        return hmac.digest(self._subject_key, f"event of {model}\n{event_id}".encode(), "sha256").hex()
+        digest = self._subject_hmac.copy()
+        digest.update(f"event of {model}\n{event_id}".encode())
+        return digest.hexdigest()
 
     def _digested(self, values: "pl.Series") -> "pl.Series":
         import polars as pl
