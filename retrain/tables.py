@@ -143,7 +143,7 @@ class ModelVersion(Keyed, Bound, Base):
         return tuple(dict.fromkeys(level(str(name)) or str(name) for name in self.labels or ()))
 
 
-class ProvenanceDeclaration(Keyed, Base):
+class ProvenanceDeclaration(Keyed, Bound, Base):
     """What a person declared about a registered dataset or a base model; it holds for one content."""
 
     __tablename__ = "provenance_declaration"

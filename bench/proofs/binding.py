@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from bench.load.results import write_lines
 from bench.proofs.installation import migrate
 from core import settings
 from core.clock import ManualClock
@@ -75,3 +76,9 @@ def overhead(windows: int, repeats: int, say: Callable[[str], None] = print) -> 
         say(f"repeat {repeat}: {used[True]:.2f} s bound, {used[False]:.2f} s not, {shares[-1]:+.1%}")
     facts = {"bound_s": round(spent[0], 3), "unbound_s": round(spent[1], 3), "rows": float(bound_rows)}
     return statistics.median(shares), facts
+
+
+def run(out: Path) -> None:
+    """Measure and append the line."""
+    share, facts = overhead(windows=40, repeats=7)
+    write_lines(out, "binding", {"overhead_share": (share, "share")}, bench="ledger", windows=40, repeats=7, **facts)

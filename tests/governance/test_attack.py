@@ -13,7 +13,8 @@ from core.db import Base, Bound
 ROOT = Path(__file__).resolve().parents[2]
 # Tables whose rows a report or a page reads, and that need no binding.
 APART = {
-    "LedgerEntry": "the ledger itself", "LedgerCheckpoint": "the ledger itself", "ApiKey": "governance.access.rights",
+    "LedgerEntry": "the ledger itself", "LedgerCheckpoint": "the ledger itself", "LedgerBinding": "the ledger itself",
+    "ApiKey": "governance.access.rights", "Person": "governance.access.rights",
     "PageSession": "sealed, and never printed in a report", "UnmappedService": "spans that no model takes",
     "Job": "work that waits", "Lease": "who works",
 }  # fmt: skip
