@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,7 +20,7 @@ from governance.proof.vkey import SigningKey
 from governance.verify.against import AgainstVerdict, held_bundle, hold_against
 from governance.verify.describe import describe
 from governance.verify.earlier import Earlier, read_earlier
-from governance.verify.findings import OK, BundleVerdict, Facts, Finding, LogVerdict, exit_code
+from governance.verify.findings import OK, BundleVerdict, Facts, Finding, LogVerdict, RowsFacts, exit_code
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from governance.verify.witnesses import witnessed
 
@@ -109,6 +109,8 @@ def _verify_own(
             "ok": not findings and not differing, "entries": verdict.facts.entries, "unsigned": verdict.unsigned,
             "rotated": list(verdict.facts.rotated), "recovered": list(verdict.facts.recovered), "warnings": warned,
         }  # fmt: skip
+        if verdict.rows is not None:
+            document |= {"rows": asdict(verdict.rows)}
         if files is not None:
             document |= {"lake": {"tables": files.tables, "files": files.files, "pending": files.pending}}
         if held:
@@ -129,6 +131,8 @@ def _said(
         what = "ledger" if verdict.findings else "lake"
         if verdict.findings and all(f.what == KEY for f in verdict.findings):
             what = "table of keys"
+        if verdict.findings and all(f.what.startswith("row") for f in verdict.findings):
+            what = "database"
         unread = any(f.what.startswith("database.") for f in verdict.findings)
         yield f"FAILED: the {what} {'cannot be read' if unread else 'was changed'}."
         yield from (f"  {finding}" for finding in findings)
@@ -140,6 +144,8 @@ def _said(
     else:
         signed = verdict.facts.entries - verdict.unsigned
         yield f"OK: {verdict.facts.entries} entries, {signed} covered by a signed checkpoint, root {verdict.facts.root}"
+        if verdict.rows is not None:
+            yield f"{'OK' if verdict.rows.since else 'NOTE'}: {verdict.rows.words}"
         if files is not None:
             yield (
                 f"OK: {files.files} files of {files.tables} tables are as recorded; {files.pending} came after the "
@@ -214,9 +220,12 @@ def _read_and_verify(
             verdict = verify_ledger(db, places=places_of(settings), vkeys=vkeys)
             lines = list(ledger_lines(db)) if earlier else []
             held = [hold_against(lines, one, vkeys, whole=True) for one in earlier]
+            rows, told = check_rows(db), list[Finding]()
             if verdict.ok:  # a broken ledger proves nothing about the keys
-                rows, stamps = check_rows(db), timestamp_findings(db, anchors_of(settings.anchors), settings.anchor_dir)
-                verdict = replace(verdict, findings=(*_key_findings(db), *rows.findings, *stamps[0]))
+                stamps = timestamp_findings(db, anchors_of(settings.anchors), settings.anchor_dir)
+                told = [*_key_findings(db), *stamps[0]]
+            facts = RowsFacts(rows.rows, rows.found, rows.since)
+            verdict = replace(verdict, findings=(*verdict.findings, *told, *rows.findings), rows=facts)
             if not lake or not verdict.ok:
                 return verdict, None, held
             entries = ledger_entries(db, (DIGEST, REWRITE))

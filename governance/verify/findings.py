@@ -64,6 +64,24 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class RowsFacts:
+    """Rows that were held against the ledger; `unbound` of them are from before binding began at `since`."""
+
+    rows: int
+    unbound: int
+    since: str | None
+
+    @property
+    def words(self) -> str:
+        if self.since is None:
+            return "no row is bound yet: no release that binds rows has started here"
+        said = f"{self.rows:,} rows that reports and pages show are as the ledger bound them"
+        if not self.unbound:
+            return said
+        return f"{said}; {self.unbound:,} of them are from before {self.since[:19]}Z, not bound at their time"
+
+
+@dataclass(frozen=True)
 class LogVerdict(Verdict):
     """`first_wrong` is the first entry with a problem of its own. `interval` (first and last index) is the smallest
     range between checkpoints that contains the first change, known from roots alone. `unsigned` counts the entries
@@ -72,6 +90,7 @@ class LogVerdict(Verdict):
     first_wrong: int | None = None
     interval: tuple[int, int] | None = None
     unsigned: int = 0
+    rows: RowsFacts | None = None  # of an installation
 
 
 @dataclass(frozen=True)

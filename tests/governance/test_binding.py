@@ -3,12 +3,15 @@
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
+from typer.testing import CliRunner
 
+from api.cli import app
 from governance.binding.check import RowsVerdict, check_rows
 from governance.binding.found import _DONE
 from governance.ledger import guard
 from monitor.site import Site
 from monitor.tables import Alert, Measurement
+from tests.databases import SQLITE_ONLY
 from tests.reports.story import Story, tell
 
 
@@ -99,3 +102,22 @@ def test_rows_from_before_are_held_to_what_they_were_when_they_were_found(site: 
     assert (found.findings, found.since is not None, found.found == found.rows > 150) == ((), True, True)
     outside(site, "delete from alert")
     assert {f.what for f in verdict(site).findings} == {"row.missing"}
+
+
+@SQLITE_ONLY
+def test_assay_verify_names_changed_rows_and_fails(site: Site, story: Story) -> None:
+    with site.database.write() as db:
+        site.sign_ledger(db)
+    (site.settings.home_dir / "keys" / "ledger.vkey").write_text(site.keys.vkey)
+    verify = ["verify", "--home", str(site.settings.home_dir)]
+    whole = CliRunner().invoke(app, verify)
+    assert (whole.exit_code, "rows that reports and pages show are as the ledger bound them" in whole.stdout) == (
+        0,
+        True,
+    )
+    outside(site, "update measurement set value = 0.97 where value is not null", "delete from trigger_decision")
+    found = CliRunner().invoke(app, verify)
+    assert found.exit_code == 1
+    assert "FAILED: the database was changed." in found.stdout
+    assert "row.missing" in found.stdout
+    assert "found value 0.97" in found.stdout

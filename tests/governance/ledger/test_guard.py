@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
+from bench.proofs.installation import migrate
 from core.db import Database
 from governance.ledger import guard
 from governance.ledger.guard import LedgerGuardedError, unguarded
@@ -53,6 +54,7 @@ def test_a_role_of_the_application_only_adds(ledger: Database) -> None:
             connection.execute(text(statement))
     as_role = Database(ledger.engine.url.set(username=role).render_as_string(hide_password=False))
     try:
+        migrate(as_role.engine.url.render_as_string(hide_password=False))  # as a start does, with nothing to do
         append(as_role, 2)
         denied = (*REFUSED, "truncate ledger_entry", "drop trigger ledger_entry_no_update on ledger_entry",
                   "alter table ledger_entry disable trigger all", "delete from ledger_head")  # fmt: skip
