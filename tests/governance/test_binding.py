@@ -115,7 +115,11 @@ def test_assay_verify_names_changed_rows_and_fails(site: Site, story: Story) -> 
         0,
         True,
     )
-    outside(site, "update measurement set value = 0.97 where value is not null", "delete from trigger_decision where not fired")
+    outside(
+        site,
+        "update measurement set value = 0.97 where value is not null",
+        "delete from trigger_decision where not fired",
+    )
     found = CliRunner().invoke(app, verify)
     assert found.exit_code == 1
     assert "FAILED: the database was changed." in found.stdout
