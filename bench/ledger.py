@@ -12,7 +12,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CASES: Final = {  # a function of a module, which is given where its lines go
-    "binding": "bench.proofs.binding",
+    "binding": ("binding", "run"),
     "append_sqlite": ("append", "run_sqlite"), "append_postgres": ("append", "run_postgres"),
     "proof_10m": ("inclusion", "run"), "verify_1m": ("whole", "run"), "permission": ("permission", "run"),
     "mlbom": ("mlbom", "run"),

@@ -80,5 +80,5 @@ def overhead(windows: int, repeats: int, say: Callable[[str], None] = print) -> 
 
 def run(out: Path) -> None:
     """Measure and append the line."""
-    share, facts = overhead(windows=40, repeats=7)
-    write_lines(out, "binding", {"overhead_share": (share, "share")}, bench="ledger", windows=40, repeats=7, **facts)
+    share, facts = overhead(windows=20, repeats=3)
+    write_lines(out, "binding", {"overhead_share": (share, "share")}, bench="ledger", windows=20, repeats=3, **facts)
