@@ -47,7 +47,7 @@ def drop(random: Random, members: Members) -> Named:
 def swap(random: Random, members: Members) -> Named:
     one, other = random.sample(sorted(members), 2)
     members[one], members[other] = members[other], members[one]
-    return (MANIFEST if MANIFEST in (one, other) else one,)
+    return (next((name for name in (MANIFEST, MANIFEST_NOTE) if name in (one, other)), one),)
 
 
 def cut(random: Random, members: Members) -> Named:
