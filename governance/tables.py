@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, LargeBinary, String, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, Integer, LargeBinary, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Bound, Keyed
@@ -196,7 +196,7 @@ class ChangeRequest(Keyed, Bound, Base):
     base: Mapped[str] = mapped_column(String(80))  # digest of the spec that it was compared with
     document: Mapped[dict[str, Any]]
     loosened: Mapped[list[Any]]  # monitor.spec.loosening.Loosening as JSON
-    needed: Mapped[int]  # people that must agree
+    needed: Mapped[int] = mapped_column(Integer)  # people that must agree
     asked_by: Mapped[str] = mapped_column(String(100))
     asked_entry: Mapped[int] = mapped_column(BigInteger)
     asked_at: Mapped[datetime]

@@ -63,7 +63,8 @@ class Campaign:
 
     def run(self, count: int) -> Outcome:
         """Make changes until so many were made; a change that came out as what was there does not count."""
-        kinds, weights = zip(*SHARES, strict=True)
+        kinds = [kind for kind, _ in SHARES]
+        weights = [share for _, share in SHARES]
         while self.outcome.count < count:
             match self.random.choices(kinds, weights)[0]:
                 case "rows":
@@ -162,7 +163,7 @@ class Campaign:
             shutil.copytree(self.installation.outside, copy)
             before = {path.name: path.read_bytes() for path in copy.iterdir()}
             keys = self.installation.site.keys
-            what = log_mutations.change_anchor(self.random, copy, keys.signing)
+            what = log_mutations.change_anchor(self.random, copy, keys.signing.name)
             if what is not None and {path.name: path.read_bytes() for path in copy.iterdir()} != before:
                 findings = verify_ledger(db, places=Places(copy), vkeys=[keys.vkey]).findings
                 self.outcome.take("anchor", what, findings, _says(findings, what))

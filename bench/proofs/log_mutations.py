@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -194,7 +195,7 @@ KINDS: Final = {
 # --- notes in the anchor ----------------------------------------------------------------------------------------------
 
 
-def change_anchor(random: Random, folder: Path, key: SigningKey) -> Named | None:
+def change_anchor(random: Random, folder: Path, origin: str) -> Named | None:
     """A note of the anchor is changed, gone, swapped with another, cut, or signed with another key."""
     notes = sorted(folder.glob("*.note"))
     note = random.choice(notes)
@@ -210,9 +211,7 @@ def change_anchor(random: Random, folder: Path, key: SigningKey) -> Named | None
         note.write_text(text[: len(text) // 2])
     else:
         size = int(text.split("\n")[1])
-        forged = SigningKey.generate(key.name)
-        from datetime import UTC, datetime
-
+        forged = SigningKey.generate(origin)
         at = datetime(2026, 3, 20, tzinfo=UTC)
-        note.write_text(sign_checkpoint(forged, key.name, size, random.randbytes(32), at))
+        note.write_text(sign_checkpoint(forged, origin, size, random.randbytes(32), at))
     return (f"checkpoint {int(note.stem.split('-')[1])}",)
