@@ -72,6 +72,8 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
     with site.database.write() as db:
+        if lost := guard.missing(db.connection()):
+            log.warning("triggers that keep the ledger unchanged were taken away", triggers=lost)
         if not guard.restore(db):
             log.warning("triggers that keep the ledger unchanged are missing; run `assay serve` once as their owner")
         record_secrets(db, site.clock.now())

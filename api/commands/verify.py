@@ -100,10 +100,10 @@ def _verify_own(
     settings = configured(home)
     # verify never creates or repairs a key: a missing one is a finding
     vkeys = trusted or own_keys(settings.home_dir)
-    verdict, files, held = _read_and_verify(settings, vkeys, lake, earlier)
+    verdict, files, held, unguarded = _read_and_verify(settings, vkeys, lake, earlier)
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     differing = [str(f) for one in held for f in one.findings]
-    warned = warnings(settings)
+    warned = [*warnings(settings), *unguarded]
     if as_json:
         document: dict[str, Any] = {
             "ok": not findings and not differing, "entries": verdict.facts.entries, "unsigned": verdict.unsigned,
@@ -197,8 +197,11 @@ def _own_key(home: Path) -> str:
 
 def _read_and_verify(
     settings: Settings, vkeys: list[str], lake: bool, earlier: Sequence[Earlier]
-) -> tuple[LogVerdict, LakeVerdict | None, list[AgainstVerdict]]:
-    """Verify the ledger and then, on request, the lake; a broken ledger proves nothing about the lake."""
+) -> tuple[LogVerdict, LakeVerdict | None, list[AgainstVerdict], list[str]]:
+    """Verify the ledger and then, on request, the lake; a broken ledger proves nothing about the lake.
+
+    The last is what to warn of: triggers that keep the ledger unchanged are not there.
+    """
     import sqlite3
 
     from sqlalchemy.exc import SQLAlchemyError
@@ -214,7 +217,7 @@ def _read_and_verify(
 
     path = settings.home_dir / "assay.db"
     if settings.db.url is None and not path.exists():
-        return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts()), None, []
+        return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts()), None, [], []
     try:
         with reading(settings.database_url) as db:
             verdict = verify_ledger(db, places=places_of(settings), vkeys=vkeys)
@@ -224,10 +227,11 @@ def _read_and_verify(
             if verdict.ok:  # a broken ledger proves nothing about the keys
                 stamps = timestamp_findings(db, anchors_of(settings.anchors), settings.anchor_dir)
                 told = [*_key_findings(db), *stamps[0]]
+            unguarded = _unguarded(db) if rows.since else []
             facts = RowsFacts(rows.rows, rows.found, rows.since)
             verdict = replace(verdict, findings=(*verdict.findings, *told, *rows.findings), rows=facts)
             if not lake or not verdict.ok:
-                return verdict, None, held
+                return verdict, None, held, unguarded
             entries = ledger_entries(db, (DIGEST, REWRITE))
     except (SQLAlchemyError, sqlite3.Error) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -235,24 +239,39 @@ def _read_and_verify(
             LogVerdict((Finding("database.unreadable", "database", "a readable database", reason),), Facts()),
             None,
             [],
+            [],
         )
     artifacts = ArtifactStore(settings.home_dir / "artifacts")
     expected = expected_files(entries, lambda digest: _artifact(artifacts, digest))
-    return verdict, verify_lake(settings.lake_dir, expected), held
+    return verdict, verify_lake(settings.lake_dir, expected), held, unguarded
+
+
+def _unguarded(db: "Session") -> list[str]:
+    """Triggers that somebody has taken away; nothing is proved by that, but nobody does it by mistake."""
+    from governance.ledger import guard
+
+    lost = guard.missing(db.connection())
+    if not lost:
+        return []
+    return [
+        f"triggers that refuse changes of the ledger are not there: {', '.join(lost)}; who owns the tables has taken "
+        "them away. The next start of `assay serve` puts them back"
+    ]
 
 
 def _key_findings(db: "Session") -> tuple[Finding, ...]:
     from sqlalchemy import inspect
 
-    from governance.access.rights import all_differences
+    from governance.access.rights import all_differences, rights_of
     from governance.access.rights_entries import ACTOR_PREFIX
     from governance.tables import ApiKey, Person
 
     schema = inspect(db.connection())
-    if not schema.has_table(Person.__tablename__):  # of an earlier release: verifying migrates nothing
-        return ()
-    there = {column["name"] for column in schema.get_columns(ApiKey.__tablename__)}
-    if not there >= set(ApiKey.__table__.columns.keys()):
+    lost = [name for name in (ApiKey.__tablename__, Person.__tablename__) if not schema.has_table(name)]
+    if lost and rights_of(db).people:
+        return (Finding(KEY, f"table {lost[0]}", "the rows that the ledger's entries are about", "no such table"),)
+    there = () if lost else {column["name"] for column in schema.get_columns(ApiKey.__tablename__)}
+    if not set(there) >= set(ApiKey.__table__.columns.keys()):  # of an earlier release: verifying migrates nothing
         return ()
     try:
         found = all_differences(db).items()

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import inspect
+from sqlalchemy import func, inspect, select
 from sqlalchemy.orm import Session
 
 from governance.binding.entries import binding_entries
 from governance.binding.stored import stored_rows
 from governance.binding.values import bound_tables, table_of
 from governance.proof import merkle
-from governance.tables import LedgerBinding
+from governance.tables import LedgerBinding, LedgerEntry
 from governance.verify.findings import Finding
 from governance.verify.rows import KINDS, ExpectedRows, Key, RowState, differences, encode, extra, missing
 
@@ -49,7 +49,7 @@ def check_rows(db: Session) -> RowsVerdict:
     tables = bound_tables()
     there = inspect(db.connection())
     if not there.has_table(LedgerBinding.__tablename__):
-        return RowsVerdict()  # of an earlier release: verifying migrates nothing
+        return RowsVerdict(_lost_leaves(db))  # without such entries of an earlier release: verifying migrates nothing
     expected = expected_rows(db)
     if expected.since is None and not expected.findings:
         return RowsVerdict()
@@ -60,6 +60,13 @@ def check_rows(db: Session) -> RowsVerdict:
             checked.table(name, stored_rows(db, mapper, columns))
     checked.unread()
     return checked.verdict()
+
+
+def _lost_leaves(db: Session) -> tuple[Finding, ...]:
+    """Entries that bind rows, in a database without the table of their leaves."""
+    count = db.scalar(select(func.count()).select_from(LedgerEntry).where(LedgerEntry.kind.in_(KINDS)))
+    name = f"table {LedgerBinding.__tablename__}"
+    return (Finding("rows.leaves", name, f"the leaves of {count} entries", "no such table"),) if count else ()
 
 
 def expected_rows(db: Session) -> ExpectedRows:

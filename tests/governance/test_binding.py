@@ -6,6 +6,8 @@ from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from api.cli import app
+from governance.access.api_keys import create_key
+from governance.access.roles import Role
 from governance.binding.check import RowsVerdict, check_rows
 from governance.binding.found import _DONE
 from governance.ledger import guard
@@ -125,3 +127,24 @@ def test_assay_verify_names_changed_rows_and_fails(site: Site, story: Story) -> 
     assert "FAILED: the database was changed." in found.stdout
     assert "row.missing" in found.stdout
     assert "found value 0.97" in found.stdout
+
+
+@SQLITE_ONLY
+def test_leaves_or_triggers_that_were_dropped_are_told(site: Site, story: Story) -> None:
+    """Without the table of leaves nothing can be compared: that is a finding, and no database of an earlier release."""
+    with site.database.write() as db:
+        site.sign_ledger(db)
+    verify = ["verify", "--home", str(site.settings.home_dir)]
+    outside(site)
+    found = CliRunner().invoke(app, verify)
+    assert (found.exit_code, "WARNING: triggers" in found.stdout, "ledger_entry_no_update" in found.stdout) == (
+        0, True, True,
+    )  # fmt: skip
+    with site.database.write() as db:
+        create_key(db, name="ann", role=Role.VIEWER, actor="assay", owner="Ann", now=site.clock.now())
+    outside(site, "alter table person rename to other")
+    found = CliRunner().invoke(app, verify)
+    assert (found.exit_code, "key.rights" in found.stdout, "table person" in found.stdout) == (1, True, True)
+    outside(site, "drop table ledger_binding", "update measurement set value = 0.97 where value is not null")
+    found = CliRunner().invoke(app, verify)
+    assert (found.exit_code, "rows.leaves" in found.stdout, "no such table" in found.stdout) == (1, True, True)
