@@ -14,6 +14,7 @@ import typer
 from api.client import ServiceError
 from api.commands import (
     alerts,
+    backup,
     changes,
     demo,
     doctor,
@@ -63,7 +64,7 @@ for command in (
     versions.approve, versions.attest,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
     versions.card, versions.adapter, stop.stop, plan.plan, report.report, maintenance.deploy, erase.erase,
-    erase.erasures,
+    erase.erasures, backup.backup, backup.restore,
     replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)

@@ -100,7 +100,7 @@ def _verify_own(
     settings = configured(home)
     # verify never creates or repairs a key: a missing one is a finding
     vkeys = trusted or own_keys(settings.home_dir)
-    verdict, files, held, unguarded = _read_and_verify(settings, vkeys, lake, earlier)
+    verdict, files, held, unguarded = read_and_verify(settings, vkeys, lake, earlier)
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     differing = [str(f) for one in held for f in one.findings]
     warned = [*warnings(settings), *unguarded]
@@ -195,7 +195,7 @@ def _own_key(home: Path) -> str:
         ) from error
 
 
-def _read_and_verify(
+def read_and_verify(
     settings: Settings, vkeys: list[str], lake: bool, earlier: Sequence[Earlier]
 ) -> tuple[LogVerdict, LakeVerdict | None, list[AgainstVerdict], list[str]]:
     """Verify the ledger and then, on request, the lake; a broken ledger proves nothing about the lake.

@@ -112,9 +112,9 @@ def _continue_as_copy(home: Path, database: Database, *, ledger: LedgerSettings,
         )  # fmt: skip
     if not (home / "keys" / "ledger.key").exists():
         raise InvalidError(
-            "this home folder is a copy, and the key of its original lies in a token or a signer process, which signs "
-            "for one of them alone; verify the copy with `assay verify`, or start the original", field="home",
-            value=str(home),
+            "this home folder is a copy without the key of its original. If a backup left it out, restore it with "
+            "--keys FILE. If it lies in a token or a signer process, it signs for one of them alone: verify the copy "
+            "with `assay verify`, or start the original", field="home", value=str(home),
         )  # fmt: skip
     old = read_key(home / "keys" / "ledger.key")
     new = SigningKey.generate(next_origin(old.name, ledger.origin))
