@@ -17,6 +17,8 @@ SLICE: Final = 0.5  # of a turn, after which an evaluation with more windows to 
 
 def evaluate(site: Site, job: EvaluateJob) -> Retry | None:
     """Evaluate the windows of a model, check that rows and outcomes arrive, and request upkeep where files pile up."""
+    if site.events.number_floor is not None:
+        site.events.number_floor.look(job.model, site.events.extent)
     evaluate_model(site, job.model, turn_s=SLICE * site.settings.work.turn_s)
     silence.watch(site, job.model)
     overdue_outcomes.watch(site, job.model)

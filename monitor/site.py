@@ -20,6 +20,7 @@ from governance.ledger.witnessing import Asked, Witness, ask, check_witnesses
 from governance.proof import merkle
 from governance.tables import LedgerCheckpoint
 from monitor.events.store import EventStore
+from monitor.judged import judged_in
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def open_site(settings: Settings, clock: Clock | None = None) -> Site:
         settings=settings,
         database=database,
         artifacts=ArtifactStore(home / "artifacts"),
-        events=EventStore(settings.lake_uri, home, keys.subject),
+        events=EventStore(settings.lake_uri, home, keys.subject, judged_in(database)),
         clock=clock,
         keys=keys,
     )

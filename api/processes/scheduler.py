@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from api.processes import anchor_watch, ledger_watch, plan_watch, system_alarms
 from api.processes.damaged_logs import announce_damage
 from api.processes.decisions_watch import watch_decisions
+from api.processes.older_lake import announce_older_lake
 from api.processes.serious_watch import watch_serious
 from api.processes.system_alarms import passed
 from core import queue
@@ -73,6 +74,7 @@ def start(site: Site) -> BackgroundScheduler:
 def tick(site: Site, holder: str) -> None:
     """Enqueue the work that fell due since the last tick of any scheduler, if this one holds the lease."""
     announce_damage(site)  # of this machine's logs, whoever holds the lease
+    announce_older_lake(site)
     now = site.clock.now()
     seconds = max(10.0, 3 * site.settings.queue.tick_s)
     with site.database.write() as db:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monitor.errors import ColumnTypeChangedError
+from monitor.events.number_floor import NumberFloor
 from monitor.events.wal import sync_file
 from monitor.events.wal_records import JSON_FORM, Header, RecordGoneError, RowBatch, to_micros
 from monitor.lake.identity import RowIds
@@ -72,8 +73,14 @@ class AcceptedState:
 class Acceptance:
     """Decides, for every model of an installation, which rows are new."""
 
-    def __init__(self, table: Callable[[str, str], "LakeTable"], unflushed: "UnflushedRows", locks: Path) -> None:
-        self._table, self._unflushed, self._locks = table, unflushed, locks
+    def __init__(
+        self,
+        table: Callable[[str, str], "LakeTable"],
+        unflushed: "UnflushedRows",
+        locks: Path,
+        floor: NumberFloor | None = None,
+    ) -> None:
+        self._table, self._unflushed, self._locks, self._floor = table, unflushed, locks, floor
         self._states: dict[tuple[str, str], AcceptedState] = {}
         self._models: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -133,7 +140,13 @@ class Acceptance:
         if (state := self._states.get((model, kind))) is None:
             table = self._table(model, kind)
             table.watch(self._unflushed.names)
-            state = self._states[model, kind] = AcceptedState(table, table.ids)
+            state = AcceptedState(table, table.ids)
+            self._catch_up(state, (model, kind))
+            if self._floor is not None:  # nobody else numbers rows meanwhile
+                end = state.next_seq
+                state.next_seq = self._floor.at_least(model, kind, lambda: end)
+            self._states[model, kind] = state
+            return state
         self._catch_up(state, (model, kind))
         return state
 

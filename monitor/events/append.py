@@ -3,7 +3,7 @@
 import hmac
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ from monitor.events.columns import (
     typed,
 )
 from monitor.events.event_tables import EventTables
+from monitor.events.number_floor import NumberFloor
 from monitor.events.wal_records import Header
 from monitor.lake.identity import RowIds
 from monitor.spec.model import ModelSpec
@@ -69,17 +70,21 @@ class SmallBatch:
 class EventAppender(EventTables):
     """The tables with what it takes to append to them."""
 
-    def __init__(self, lake_uri: str, home: Path, subject_key: bytes) -> None:
+    def __init__(
+        self, lake_uri: str, home: Path, subject_key: bytes, judged: Callable[[str, str], int] | None = None
+    ) -> None:
         """
         Args:
             lake_uri, home: as `EventTables`.
             subject_key: key of the digests that are stored in place of subjects.
+            judged: as `NumberFloor`; None where no row was ever read.
         """
         super().__init__(lake_uri, home)
         self.arrivals = ArrivalBoard()
         self._subject_hmac = hmac.new(subject_key, digestmod="sha256")  # copied for each; to set it up takes longer
         self._stored: dict[str, StoredColumns] = {}
-        self._acceptance = Acceptance(self.table, self.unflushed, self.lock_dir)
+        self.number_floor = None if judged is None else NumberFloor(self.lock_dir, judged)
+        self._acceptance = Acceptance(self.table, self.unflushed, self.lock_dir, self.number_floor)
         self._grouped = threading.local()
 
     def append_events(

@@ -50,6 +50,7 @@ _NEXT_OF_METRIC: Final[Mapping[str, str]] = {
     "MODEL ID.",
     "silent_anchor": "Let the anchor take checkpoints again; those that wait are handed over by themselves.",
     "unreachable_signer": "Start `assay signer`, or plug the token in; the entries since then are signed then.",
+    "older_lake": "Send again what was sent after the copy was made, and resolve this alert.",
     "damaged_log": "Send again what was sent then, check the disk, and resolve this alert.",
 }
 _OCCASIONS: Final[Mapping[str, str]] = {

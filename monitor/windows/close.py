@@ -47,7 +47,8 @@ def due(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number:
         frame = with_levels(current.spec, site.events.events(name, from_seq=start, to_seq=end))
         if row.to_seq is None or start < row.to_seq:  # a row of long ago is in no reference, and would date its window
             frame = frame.filter(pl.Series(~far_from_the_rest(frame["ts"]), dtype=pl.Boolean))
-        times = frame["ts"].min(), frame["ts"].max()
+        now = site.clock.now()  # where the lake lost all rows of the window
+        times = (now, now) if frame.is_empty() else (frame["ts"].min(), frame["ts"].max())
         return DueWindow(scale, number, start, end, *times, frame)  # type: ignore[arg-type]  # times
     rows = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end)
     frame = with_levels(current.spec, rows.sort("seq").collect())
