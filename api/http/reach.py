@@ -4,7 +4,7 @@ A route whose address names a model, or an id of something that belongs to one, 
 what lies outside the scope are those for what does not exist. docs/security.md lists every route with its reach.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +17,7 @@ from core.errors import ForbiddenError
 from governance.access.roles import Caller
 from governance.access.scopes import require_all_models, require_model, scope_words
 from governance.ledger.read import ledger_rows
-from governance.tables import Erasure
+from governance.tables import ChangeRequest, Erasure
 from monitor import store
 from monitor.notify.tables import Maintenance, OutboxMessage
 from monitor.site import Site
@@ -120,11 +120,24 @@ def seen_ids(db: Session, caller: Caller, model: str | None = None) -> list[UUID
 
 
 def seen_subjects(db: Session, caller: Caller) -> list[str] | None:
-    """Subjects of the ledger entries that the caller may read: models of the scope, and their runs; None for all."""
+    """Subjects of the ledger entries that the caller may read; None for all.
+
+    They are the models of the scope, their runs and waiting changes, and erasures that concern no model outside it.
+    """
     if caller.models is None:
         return None
     runs = db.scalars(select(Run.id).join(Model, Model.id == Run.model_id).where(Model.name.in_(caller.models)))
-    return [*(f"model:{name}" for name in sorted(caller.models)), *(f"run:{run}" for run in runs)]
+    changes = db.scalars(select(ChangeRequest.id).where(ChangeRequest.model.in_(caller.models)))
+    erasures = [ident for ident, models in db.execute(select(Erasure.id, Erasure.models)) if within(caller, models)]
+    return [
+        *(f"model:{name}" for name in sorted(caller.models)), *(f"run:{run}" for run in runs),
+        *(f"change:{change}" for change in changes), *(f"erasure:{erasure}" for erasure in erasures),
+    ]  # fmt: skip
+
+
+def within(caller: Caller, models: Collection[str]) -> bool:
+    """Whether all of these models, at least one, are in the caller's scope."""
+    return bool(models) and all(caller.sees(model) for model in models)
 
 
 def require_entry(db: Session, caller: Caller, index: int) -> None:

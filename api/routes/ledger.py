@@ -137,7 +137,7 @@ def status(_: Reader, site: SiteDep, db: ReadDb) -> StatusOut:
 def entries(caller: Lister, query: Annotated[EntryQuery, Query()], db: ReadDb) -> Page[EntryOut]:
     """Entries in order from `first` on; `next` is the `first` of the following part.
 
-    Callers of some models get the entries about those models and their runs.
+    Callers of some models get the entries about those models, their runs, waiting changes and erasures.
     """
     rows = ledger_rows(
         db, first=query.first, limit=query.limit, kind=query.kind, subject=query.subject,

@@ -6,6 +6,7 @@ loosens whenever it changes, so that a field of a later release is never loosene
 monitor less and another more.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -246,9 +247,18 @@ def _notified(field: str, before: Any, after: Any) -> Iterator[Loosening]:
     yield from _section(_NOTIFY)(field, before or everything, after or everything)
 
 
-def _hours(field: str, before: Any, after: Any) -> Iterator[Loosening]:
+def _once_set(field: str, before: Any, after: Any) -> Iterator[Loosening]:
+    """What only narrows, or only adds, where there was none."""
     if before is not None:
         yield from _any(field, before, after)
+
+
+def _pause(field: str, before: Any, after: Any) -> Iterator[Loosening]:
+    """The least time between two messages: without it that of the installation holds, which is not known here."""
+    if before is None and after is not None:
+        yield Loosening(field, before, after, "may be longer than the setting of the installation")
+    else:
+        yield from _number(wider=True, of=_seconds)(field, before, after)
 
 
 _NARROWER: Final = _number(wider=False)
@@ -295,16 +305,18 @@ _RETRAIN: Final[Mapping[str, Rule]] = {
     # When a run is considered and what it trains stay inside envelope, budget and gates, which are compared.
     "when": _neutral, "recipe": _neutral,
     "cooldown": _number(wider=False, of=_seconds), "worse_by": _number(wider=False, absent=0.5),
-    "allowed_hours": _hours, "min_outcomes": _NARROWER,
+    "allowed_hours": _once_set, "min_outcomes": _NARROWER,
     "envelope": _section(_ENVELOPE), "budget": _section({}, other=_WIDER), "gates": _asked,
     "approval": _order("two", "one", "none"),
 }  # fmt: skip
 _NOTIFY: Final[Mapping[str, Rule]] = {
     "channels": _told, "severity": _order("info", "warning", "critical"), "runbook": _neutral,
-    "cooldown": _number(wider=True, of=_seconds),
+    "cooldown": _pause,
 }  # fmt: skip
 _SPEC: Final[Mapping[str, Rule]] = {
-    **dict.fromkeys(("model", "owner", "purpose", "ack", "retention", "history", "traces"), _neutral),
+    **dict.fromkeys(("model", "owner", "purpose", "ack", "history"), _neutral),
+    # What is deleted sooner proves nothing later, and what no longer becomes an event is not watched.
+    "retention": _number(wider=False, absent=math.inf, of=_seconds), "traces": _once_set,
     "risk": _order("high", "limited", "minimal"), "columns": _columns, "redact": _redacted,
     "monitors": _section(_MONITORS), "retrain": _policy,
     "notify": _notified,

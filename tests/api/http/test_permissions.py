@@ -18,6 +18,8 @@ from api.app import create_app
 from core.db import Base
 from governance.access.api_keys import create_key
 from governance.access.roles import Role
+from governance.access.signers import Signer
+from governance.policy.changes import ask
 from governance.tables import Erasure
 from monitor import service, store
 from monitor.alerts import by_clock
@@ -216,6 +218,23 @@ def test_lists_hold_what_is_in_scope_and_an_id_from_elsewhere_answers_as_none_at
         assert said[0] == said[1]
     for spelt in (str(world.ids[OTHER]["alert_id"]).upper(), world.ids[OTHER]["alert_id"].hex, "x"):
         assert send(client, "GET", f"/api/v1/alerts/{spelt}", key).json()["code"] == "not_in_scope"
+
+
+def test_the_ledger_of_a_scope_has_its_changes_and_its_erasures(site: Site, world: World) -> None:
+    boss = TestClient(world.app, headers={"Authorization": f"Bearer {world.keys['admin', 'all']}"})
+    eye = TestClient(world.app, headers={"Authorization": f"Bearer {world.keys['compliance', 'one']}"})
+    with site.database.write() as db:
+        for model in (OWN, OTHER):
+            ask(db, model, {"model": model}, "sha256:0", (), Signer("tester"), needed=1, now=site.clock.now())
+    for subject, models in (("a", [OWN]), ("b", [OTHER]), ("c", [OWN, OTHER])):
+        assert boss.post("/api/v1/erasures", json={"subject": subject, "models": models}).status_code == 202
+    for kind, own, known in (("change.asked", 1, 2), ("erasure.requested", 1, 3)):
+        found = [c.get(f"/api/v1/ledger/entries?kind={kind}").json()["items"] for c in (eye, boss)]
+        assert [len(items) for items in found] == [own, known]
+        assert {e["body"].get("model", OWN) for e in found[0]} == {OWN}
+        for entry in found[1]:
+            asked = eye.get("/api/v1/ledger/proof/inclusion", params={"index": entry["index"]})
+            assert (asked.json().get("code") == "not_in_scope") is (entry not in found[0])
 
 
 def test_bodies_that_name_a_model_are_held_to_the_scope(world: World) -> None:

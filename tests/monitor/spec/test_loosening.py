@@ -37,7 +37,7 @@ SPEC: dict[str, Any] = {
         },
         "budget": {"runs_per_day": 2, "gpu_hours_per_month": 20}, "gates": ["no_regression", "fairness"],
     },
-    "notify": {"channels": ["ops"], "severity": "info"},
+    "notify": {"channels": ["ops"], "severity": "info"}, "retention": "365d", "traces": {"service": "router"},
 }  # fmt: skip
 
 
@@ -121,7 +121,10 @@ LOOSER: tuple[tuple[str, Any, str], ...] = (
      "retrain.envelope.fairness.demographic_parity_difference"),
     ("retrain.budget.runs_per_day", 5, "retrain.budget.runs_per_day"),
     ("retrain.budget", GONE, "retrain.budget.runs_per_day"),
+    ("retention", "180d", "retention"),
+    ("traces.where", {"env": "none"}, "traces"),
     ("notify.severity", "critical", "notify.severity"),
+    ("notify.cooldown", "365d", "notify.cooldown"),
     ("notify.channels", ["other"], "notify.channels"),
 )  # fmt: skip
 
@@ -132,7 +135,7 @@ def test_what_holds_less_is_named(path: str, value: Any, found: str) -> None:
 
 
 STRICTER: tuple[tuple[str, Any], ...] = (
-    ("owner", "others@example.com"), ("purpose", "route better"), ("retention", "365d"),
+    ("owner", "others@example.com"), ("purpose", "route better"), ("retention", "400d"), ("retention", GONE),
     ("columns.amount.max", 50), ("redact.text", ["email", "phone", "iban"]),
     ("columns.more", {"role": "input", "type": "number"}),
     ("monitors.windows", ["1d", "7d", "14d"]), ("monitors.false_alarms", "2 per 30d"),
