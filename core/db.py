@@ -127,7 +127,9 @@ class Database:
             self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True)
             event.listen(self.engine, "connect", _without_nul)
         self.writers = sessionmaker(self.engine, expire_on_commit=False)
-        self._reading = self.engine.execution_options(sqlite_begin="DEFERRED")
+        # A reader sees one state of the database, as with SQLite: what it compares was there at the same moment.
+        snapshot = {} if parsed.get_backend_name() == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        self._reading = self.engine.execution_options(sqlite_begin="DEFERRED", **snapshot)
         self.readers = sessionmaker(self._reading, expire_on_commit=False)
 
     @contextmanager

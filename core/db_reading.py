@@ -29,7 +29,8 @@ def reading(url: str) -> Iterator[Session]:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         engine = create_engine(parsed, pool_size=1)
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("SET TRANSACTION READ ONLY"))
+        snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"  # as of one moment, as with SQLite
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(snapshot))
         with _session(engine) as db:
             yield db
         return

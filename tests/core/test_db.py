@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from core.db import Database
+from core.db_reading import reading
 from governance.tables import ApiKey, LedgerEntry
 from monitor.tables import Model, SpecRevision
 from tests.databases import SQLITE_FIRST, SQLITE_ONLY
@@ -65,6 +66,22 @@ def test_reading_never_commits(database: Database) -> None:
         db.flush()
     with database.read() as db:
         assert db.scalars(select(ApiKey)).all() == []
+
+
+def test_a_reader_sees_one_moment(database: Database) -> None:
+    """What is compared row by row, such as rows with the ledger, must not change between two queries."""
+    names = select(ApiKey.name).order_by(ApiKey.name)
+    with database.write() as db:
+        db.add(key("one"))
+    elsewhere = reading(database.engine.url.render_as_string(hide_password=False))
+    with database.read() as db, elsewhere as other, database.read_connection() as plain:
+        readers = (db, other, plain)
+        assert [one.execute(names).scalars().all() for one in readers] == [["one"]] * 3
+        with database.write() as writing:
+            writing.add(key("two"))
+        assert [one.execute(names).scalars().all() for one in readers] == [["one"]] * 3
+    with database.read() as db:
+        assert db.scalars(names).all() == ["one", "two"]
 
 
 def test_objects_stay_readable_after_the_commit(database: Database) -> None:
