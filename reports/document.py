@@ -360,6 +360,7 @@ class BoundRows(ReportPart):
     since: datetime | None  # when binding began
     changed: tuple[ChangedRow, ...]  # of this model, or of none; the first of `changes`
     changes: int
+    entries: int | None = None  # of the ledger then, which the rows were held against; null in reports of before
 
 
 class Definition(ReportPart):

@@ -1,5 +1,6 @@
 """Use cases of reports: request one, build it, store its files."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
 from governance.ledger.rotation import name_documents_key
 from governance.ledger.witnessing import Witness, with_cosignatures
+from governance.verify.printed import ROWS
 from monitor import store as monitor_store
 from monitor.notify import deploys
 from monitor.site import Site
@@ -37,6 +39,7 @@ from reports.facts.timelines import timeline
 from reports.lineage.graph import described, graph_of, node_of_report
 from reports.lineage.mlbom import mlbom_bytes
 from reports.render.bundle import write_bundle
+from reports.render.leaves import printed_leaves
 from reports.render.pdf import typeset
 from reports.tables import Report
 from retrain.provenance.nodes import Nodes
@@ -45,7 +48,7 @@ from retrain.registry.stages import champion_document
 KINDS: Final = ("audit",)
 MEDIA_TYPES: Final = {
     "json": "application/json", "pdf": "application/pdf", "zip": "application/zip", "svg": "image/svg+xml",
-    "note": "text/plain; charset=utf-8",
+    "note": "text/plain; charset=utf-8", "jsonl": "application/jsonl",
 }  # fmt: skip
 TIMELINE: Final = "timeline.svg"
 
@@ -254,6 +257,8 @@ def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
         for dataset in run.datasets:
             name = dataset.digest.removeprefix("sha256:")
             members[f"datasets/{name}.json"] = canonical(dataset.model_dump())
+    if document.bound is not None and document.bound.entries is not None and not document.bound.changes:
+        members[ROWS] = printed_leaves(db, json.loads(content))
     model = store.model_of(db, row.model_id)
     members["provenance/graph.json"] = canonical(graph_of(db, model).document)
     champion = champion_at(store.versions(db, row.model_id), row.period_to)

@@ -90,7 +90,7 @@ def _document(verdict: BundleVerdict) -> dict[str, Any]:
         "ok": verdict.exit_code == OK, "verdict": verdict.words, "trust": verdict.trust,
         "signer": list(verdict.facts.signers), "findings": [str(f) for f in verdict.findings],
         "packing": [str(f) for f in verdict.packing], "rotated": list(verdict.facts.rotated),
-        "recovered": list(verdict.facts.recovered), "against": list(verdict.held),
+        "recovered": list(verdict.facts.recovered), "against": list(verdict.held), "printed": verdict.facts.printed,
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ that was packed otherwise since then is judged by the same content (`governance.
 - `manifest.note`: signed note over the line `assay-bundle/1` and the line `sha256:...` of the manifest.
 - `ledger/entries.jsonl`: all entries up to the checkpoint, one canonical JSON object per line.
 - `ledger/checkpoint.note`: the checkpoint whose root those entries hash to.
+- `ledger/rows.jsonl`: leaves of the rows that the report prints (`governance.verify.printed`).
 - `report.json`: the report; a `report.created` entry holds its digest.
 """
 
@@ -51,6 +52,7 @@ from governance.verify.manifest import (
     manifest_problems,
 )
 from governance.verify.origins import DOCUMENTS_KIND, KEY_KINDS, KeyStep, OriginChange, followed, read_change, unsure
+from governance.verify.printed import ROWS, hold_printed
 from governance.verify.unpack import Unpacked, unpack_folder, unpack_zip
 
 _OF_KEYS: Final = tuple(f'"kind":"{kind}"'.encode() for kind in KEY_KINDS)
@@ -128,6 +130,7 @@ class _BundleCheck:
             self._files(manifest["files"])
         entries = self._ledger(vkeys)
         self._citations(manifest["files"], entries)
+        self._printed(entries)
 
     def _steps(self) -> list[KeyStep]:
         """Where the log changed its key; whether the entries are what was signed is checked later."""
@@ -217,6 +220,26 @@ class _BundleCheck:
         checked = tuple(sorted(self.members, key=member_order))
         self.facts = replace(log.facts, files=checked, signers=self.signers or log.facts.signers)
         return lines
+
+    def _printed(self, entries: Sequence[bytes]) -> None:
+        """The figures of the report against the leaves of the rows that it prints, and these against the entries."""
+        report, _ = canonical_object(self.members.get(REPORT, b""))
+        bound = report.get("bound") if report is not None else None
+        if report is None or not isinstance(bound, dict) or type(bound.get("entries")) is not int:
+            if ROWS in self.members:
+                self._add("rows.leaves", ROWS, "a report that was held against the ledger", "one that was not")
+            return
+        if ROWS not in self.members:
+            words = "rows were changed, see the report" if bound.get("changes") else "no leaves of the rows are there"
+            self.facts = replace(self.facts, printed=f"not held against the ledger: {words}")
+            return
+        try:
+            printed = hold_printed(report, self.members[ROWS], entries)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._add("rows.leaves", ROWS, f"leaves of what {REPORT} prints", f"they cannot be read ({error})")
+            return
+        self.findings += printed.findings
+        self.facts = replace(self.facts, printed=printed.words)
 
     def _citations(self, files: Sequence[Mapping[str, Any]], entries: Sequence[bytes]) -> None:
         """Each cited entry must hold the digest of its file. The report must be cited, by the entry of its creation."""

@@ -19,6 +19,7 @@ def describe(verdict: BundleVerdict, path: Path) -> str:
         ("ledger", f"{facts.entries} entries, checkpoint size {facts.size}, root {facts.root}"),
         ("files", ", ".join(facts.files) or "none"),
     ]
+    rows += [("printed", facts.printed)] if facts.printed else []
     rows += [("copied", where) for where in facts.copied]
     rows += [("rotated", where) for where in facts.rotated]
     rows += [("recovered", where.removeprefix("recovered ")) for where in facts.recovered]

@@ -50,6 +50,7 @@ class Facts:
     files: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()  # where the log went on as that of a copy, in words
     rotated: tuple[str, ...] = ()  # where its key was rotated
+    printed: str = ""  # how the figures of its report were held against the ledger, in words
     recovered: tuple[str, ...] = ()  # where its end was lost and it went on, on record, in words
 
 

@@ -75,7 +75,7 @@ class ExpectedRows:
                 self.findings.append(Finding("rows.leaves", where, expected, found))
                 return
             for line in lines:
-                self._take(index, kind, line)
+                self.take(index, kind, line)
         except (ValueError, KeyError, TypeError, zlib.error) as error:
             self.findings.append(Finding("rows.leaves", where, "leaves that can be read", f"{error}"[:MAX_SHOWN]))
             return
@@ -83,7 +83,8 @@ class ExpectedRows:
         if kind == FOUND and self.since is None:
             self.since = at
 
-    def _take(self, index: int, kind: str, line: str) -> None:
+    def take(self, index: int, kind: str, line: str) -> None:
+        """Take in one leaf."""
         op, table, ident, values = line.split(" ", 3)
         key = (table, ident)
         known = self.rows.get(key)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from governance.binding.check import RowsVerdict, check_rows
 from governance.binding.wording import changed_words
+from governance.ledger.read import ledger_size
 from governance.tables import LedgerBinding
 from governance.verify.findings import Finding
 from monitor.alerts.changed_rows import standing
@@ -38,7 +39,7 @@ def bound_rows(db: Session, model_id: str) -> doc.BoundRows:
     verdict = check_rows(db)
     findings = verdict.of_model(model_id)
     return doc.BoundRows(
-        rows=verdict.rows, unbound=verdict.found, changes=len(findings),
+        rows=verdict.rows, unbound=verdict.found, changes=len(findings), entries=ledger_size(db),
         since=None if verdict.since is None else datetime.fromisoformat(verdict.since),
         changed=tuple(map(_line, findings[:MAX_LISTED])),
     )  # fmt: skip

@@ -1,0 +1,62 @@
+"""The leaves of the rows that a report prints, for the bundle: `governance.verify.printed` says what they are."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core.canonical import canonical
+from governance.binding.entries import binding_entries
+from governance.verify.printed import printed_keys
+from governance.verify.rows import KINDS, WITHHELD, ExpectedRows, Key, hash_of, unpack
+from reports.facts.bound import UNPRINTED
+
+_WHOLE = ("measurement", "trigger_decision")  # everything that a report prints anyway
+
+
+def printed_leaves(db: Session, report: Mapping[str, Any]) -> bytes:
+    """The member of the bundle.
+
+    Args:
+        report: the report's document as JSON; `bound.entries` says how many entries it was gathered under.
+    """
+    found = [(i, json.loads(line), packed) for i, line, _, packed in binding_entries(db, KINDS) if packed is not None]
+    found = [(index, entry, packed) for index, entry, packed in found if index < report["bound"]["entries"]]
+    expected = ExpectedRows()
+    for index, entry, packed in found:
+        expected.add(index, entry["at"], entry["kind"], entry["body"], packed)
+    keys = printed_keys(report, expected.rows)
+    lines = []
+    for index, _, packed in found:
+        leaves = [_shown(leaf, keys) for leaf in unpack(packed)]
+        if any(leaf.count(" ") > 1 for leaf in leaves):
+            lines.append(canonical({"entry": index, "leaves": leaves}) + b"\n")
+    return b"".join(lines)
+
+
+def _shown(leaf: str, keys: set[Key]) -> str:
+    op, table, ident, values = leaf.split(" ", 3)
+    if (table, ident) not in keys:
+        return f"{WITHHELD} {hash_of(leaf).hex()}"
+    if op == WITHHELD or table in _WHOLE or not _told(json.loads(values)):
+        return leaf
+    return f"{WITHHELD} {table} {ident} {hash_of(leaf).hex()}"
+
+
+def _told(values: Any) -> bool:
+    """Whether a leaf tells more than a report may: words of people, or a level or word of a column."""
+    if isinstance(values, list):
+        return any(map(_told, values))
+    if not isinstance(values, dict):
+        return False
+    return any(
+        (name in UNPRINTED and _filled(value)) or (name == "detail" and isinstance(value, str)) or _told(value)
+        for name, value in values.items()
+        if name != "reason"  # of a verdict or a value, which is printed
+    )
+
+
+def _filled(value: Any) -> bool:
+    """Whether a column holds something, before or after a change."""
+    return any(map(_filled, value)) if isinstance(value, list) else value not in (None, "", {})
