@@ -15,8 +15,9 @@ from api.http.deps import Db, SiteDep
 from api.pages.actions import reason_of
 from api.pages.render import Form, PageRoute
 from governance.access.roles import Caller, Permission
+from governance.access.signers import Signer
 from governance.policy import changes
-from governance.policy.stops import DRILLED, Stop, history, stop_of
+from governance.policy.stops import DRILLED, Stop, agreed_to_lift, history, stop_of
 from governance.policy.tiers import Tier
 from governance.tables import ChangeRequest
 from monitor import store
@@ -36,6 +37,7 @@ class Governing:
     """What the section of a model's page shows."""
 
     stop: Stop | None
+    agreed: Sequence[Signer]  # to lift it
     tier: Tier
     drill: dict[str, Any] | None  # the entry of the last one
     serious: Sequence[tuple[SeriousIncident, str]]  # with where their clocks stand
@@ -48,7 +50,9 @@ def governing_of(site: Site, db: Session, model: str) -> Governing:
     now, base = site.clock.now(), store.spec_revision(db, (row := store.model(db, model)).id, row.revision).digest
     found = [(one, serious.standing(one, now)) for one in serious.listed(db, row.id)]
     waiting = [one for one in changes.waiting(db, model) if one.base == base and now < one.expires_at]
-    return Governing(stop_of(db, model), tier_of(site, db, model), last, found, waiting)
+    stop = stop_of(db, model)
+    agreed = agreed_to_lift(db, model, stop, now) if stop is not None else ()
+    return Governing(stop, agreed, tier_of(site, db, model), last, found, waiting)
 
 
 @router.post("/models/{name}/stop")

@@ -89,7 +89,7 @@ def drill(caller: Stopper, model: str, site: SiteDep, db: Db, body: DrillIn | No
 
 
 def _state(site: SiteDep, db: ReadDb, model: str) -> StopOut:
-    from governance.policy.stops import history, stop_of
+    from governance.policy.stops import agreed_to_lift, history, stop_of
     from retrain.runs.stopped import tier_of
 
     name = monitored.model(db, model).name
@@ -102,7 +102,7 @@ def _state(site: SiteDep, db: ReadDb, model: str) -> StopOut:
         return StopOut(model=name, stopped=False, needed=needed, history=past)
     return StopOut(
         model=name, stopped=True, since=found.at, by=found.by.named, reason=found.reason, entry=found.entry,
-        agreed=[_named(s) for s in found.agreed], needed=needed, history=past,
+        agreed=[_named(s) for s in agreed_to_lift(db, name, found, site.clock.now())], needed=needed, history=past,
     )  # fmt: skip
 
 

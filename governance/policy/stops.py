@@ -4,6 +4,7 @@ No table repeats it, so that nobody who can write to the database lifts a stop. 
 retiring a version and rejecting a run stay possible: they are what a stop is for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,10 +12,11 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from core.errors import ConflictError, InvalidError
+from governance.access.roles import Permission
 from governance.access.signers import Signer, signer, signer_line
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_entries
-from governance.policy.approvals import people
+from governance.policy.approvals import expired, lost_right, people
 
 SET: Final = "stop.set"
 AGREED: Final = "stop.lift_agreed"  # one of several people who must agree
@@ -50,7 +52,6 @@ class Stop:
     at: datetime
     by: Signer
     reason: str
-    agreed: tuple[Signer, ...] = ()  # people who agreed to lift it
 
     def words(self, model: str) -> str:
         return f"{model} is stopped since {self.at:%Y-%m-%d %H:%M} UTC by {self.by.named}: {self.reason}"
@@ -59,15 +60,23 @@ class Stop:
 def stop_of(db: Session, model: str) -> Stop | None:
     """The stop of a model that is in force; None while there is none."""
     found: Stop | None = None
-    for entry in ledger_entries(db, (SET, AGREED, LIFTED), f"model:{model}"):
+    for entry in ledger_entries(db, (SET, LIFTED), f"model:{model}"):
         if entry["kind"] == LIFTED:
             found = None
-        elif entry["kind"] == SET:
+        else:
             found = Stop(entry["index"], _at(entry), _who(db, entry["body"]["by"]), entry["body"]["reason"])
-        elif found is not None and entry["body"]["stop"] == found.entry:
-            agreed = (*found.agreed, _who(db, entry["body"]["by"]))
-            found = Stop(found.entry, found.at, found.by, found.reason, agreed)
     return found
+
+
+def agreed_to_lift(db: Session, model: str, stop: Stop, now: datetime) -> tuple[Signer, ...]:
+    """Who agreed to lift a stop and counts now; who lost the right meanwhile, or agreed too long ago, does not."""
+    found = []
+    for entry in ledger_entries(db, (AGREED,), f"model:{model}"):
+        who = _who(db, entry["body"]["by"])
+        void = who.revoked or lost_right(db, who, Permission.RUN_APPROVE, model) or expired(_at(entry), now)
+        if entry["body"]["stop"] == stop.entry and not void:
+            found.append(who)
+    return tuple(found)
 
 
 def standing_stops(db: Session) -> dict[str, Stop]:
@@ -126,14 +135,14 @@ def lift_stop(db: Session, model: str, who: Signer, reason: str, now: datetime, 
     stop = stop_of(db, model)
     if stop is None:
         raise NotStoppedError(f"{model} is not stopped; there is nothing to lift", model=model)
-    agreed = stop.agreed
+    agreed = agreed_to_lift(db, model, stop, now)
     if needed:
-        _check_person(model, stop, who)
+        _check_person(model, stop, agreed, who)
         agreed = (*agreed, who)
         if (given := people(agreed)) < needed:
             body = {"by": signer_line(who), "reason": reason, "stop": stop.entry, "given": given, "needed": needed}
             append_entry(db, kind=AGREED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
-            return Stop(stop.entry, stop.at, stop.by, stop.reason, agreed)
+            return stop
     body = {
         "by": signer_line(who), "reason": reason, "stop": stop.entry, "seconds": (now - stop.at).total_seconds(),
         "agreed_by": [signer_line(s) for s in agreed],
@@ -147,7 +156,7 @@ def record_drill(db: Session, model: str, who: Signer, reason: str, now: datetim
     return append_entry(db, kind=DRILLED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
 
 
-def _check_person(model: str, stop: Stop, who: Signer) -> None:
+def _check_person(model: str, stop: Stop, agreed: Sequence[Signer], who: Signer) -> None:
     if not who.owners:
         raise LiftRefusedError(
             f"{who.named} has no declared owner, and the tier of {model} asks for another person; an admin declares "
@@ -164,7 +173,7 @@ def _check_person(model: str, stop: Stop, who: Signer) -> None:
         raise LiftRefusedError(
             f"{who.named} stopped {model} and may not lift the stop; ask somebody else", actor=who.actor
         )
-    if same := next((s for s in stop.agreed if s.marks & who.marks and not s.revoked), None):
+    if same := next((s for s in agreed if s.marks & who.marks), None):
         raise LiftRefusedError(
             f"{who.named} has agreed already, as {same.named}; a different person is needed", actor=who.actor
         )

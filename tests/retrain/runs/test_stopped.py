@@ -10,8 +10,10 @@ import pytest
 from core.clock import ManualClock
 from core.jobs import RunJob
 from core.settings_train import TrainSettings
+from governance.access.api_keys import change_key
 from governance.access.roles import Role
 from governance.ledger.read import ledger_rows
+from governance.policy.approvals import LASTS
 from governance.policy.stops import LiftRefusedError, ModelStoppedError, NotStoppedError, stop_of
 from governance.tables import LedgerEntry
 from monitor.site import Site
@@ -211,6 +213,21 @@ def test_two_approvals_in_the_policy_ask_for_two_people(site: Site, base: Path, 
     assert lift(site, "carl")
     stop(site)  # what was agreed of an earlier stop does not count
     assert not lift(site, "bob")
+
+
+def test_who_agreed_and_lost_the_right_or_agreed_long_ago_counts_no_more(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    high(site, base, "two")
+    stop(site)
+    assert not lift(site, "bob")
+    prefix = world.key(site, "bob").prefix
+    with site.database.write() as db:
+        change_key(db, prefix=prefix, role=Role.OPERATOR, actor="boss", now=clock.now())
+    assert not lift(site, "carl")  # alone: bob may not approve any more
+    clock.move_to(clock.now() + LASTS)
+    assert not lift(site, "carl")  # again, because what was agreed has run out
+    assert lift(site, "dora")
 
 
 def test_a_low_risk_model_is_released_by_whoever_stopped_it(site: Site, base: Path, clock: ManualClock) -> None:
