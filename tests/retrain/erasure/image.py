@@ -19,8 +19,9 @@ class Image:
             self._server.create(self._name, template=str(site.database.engine.url.database))
 
     def lay(self, site: Site) -> None:
-        """Replace the site's home folder and its database."""
+        """Replace the site's home folder and its database, and forget what was signed since."""
         home = site.settings.home_dir
+        site.settings.last_seen_file.unlink(missing_ok=True)  # else the older ledger would not be signed any more
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(self._folder, home)
         if self._server is not None:
