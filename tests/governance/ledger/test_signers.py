@@ -238,7 +238,7 @@ def test_a_signer_process_signs_and_the_service_holds_no_key(
         work(site)
         assert isinstance(site.keys.signing, RemoteSigner)
         assert not (home / "keys" / "ledger.key").exists()
-        secret = (folder / "ledger.key").read_text().rsplit("+", 1)[1].strip()
+        secret = (folder / "ledger.key").read_text().split("+", 4)[4].strip()  # Base64 may hold a + of its own
         for path in (p for p in home.rglob("*") if p.is_file()):
             assert secret.encode() not in path.read_bytes()
         assert checked(site) == []
