@@ -29,7 +29,7 @@ from core.clock import Clock
 from core.db import Database
 from core.db_reading import reading
 from core.errors import InvalidError
-from core.settings import LakeSettings, Settings
+from core.settings import DbSettings, LakeSettings, Settings
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.extends import NOTES, places_of
@@ -191,7 +191,9 @@ def _copy_rest(settings: Settings, copier: Copier) -> list[str]:
 def settings_of_copy(settings: Settings, home: Path) -> Settings:
     """The settings under which a copy is verified: with the anchor that lies in it and no place outside."""
     ledger = settings.ledger.model_copy(update={"anchor": None, "last_seen": None})
-    plain = {"home": home, "ledger": ledger, "lake": LakeSettings(), "anchors": {}}
+    plain: dict[str, Any] = {"home": home, "ledger": ledger, "lake": LakeSettings(), "anchors": {}}
+    if settings.database_url.startswith("sqlite"):
+        plain["db"] = DbSettings()
     return settings.model_copy(update=plain)
 
 

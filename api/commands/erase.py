@@ -25,9 +25,7 @@ def erase(
     as_json: JsonFlag = False,
 ) -> None:
     """Remove a person's rows from everything that holds them. This cannot be undone."""
-    if (subject is None) == (subject_file is None):
-        raise InvalidError("give either the subject or --subject-file", field="subject")
-    person = subject if subject is not None else _line(str(subject_file))
+    person = subject_of(subject, subject_file)
     requested = client().json("POST", "/api/v1/erasures", json={"subject": person, "models": model or []})
     while wait and requested["state"] in ("queued", "running"):
         time.sleep(0.5)
@@ -51,6 +49,17 @@ def erasures(
         return
     columns = ("id", "state", "requested_by", "requested_at", "completed_at", "error")
     emit_rows(items, columns, title="Erasures", empty="No erasure was requested yet.")
+
+
+def subject_of(subject: str | None, subject_file: str | None) -> str:
+    """The subject, given itself or as the one line of a file.
+
+    Raises:
+        InvalidError: both are given, or neither, or the file has not one line.
+    """
+    if (subject is None) == (subject_file is None):
+        raise InvalidError("give either the subject or --subject-file", field="subject")
+    return subject if subject is not None else _line(str(subject_file))
 
 
 def _line(name: str) -> str:

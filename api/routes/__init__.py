@@ -11,6 +11,7 @@ from api.routes import (
     events,
     export,
     health,
+    holds,
     incidents,
     keys,
     ledger,
@@ -40,5 +41,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
     provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router, ledger.router,
-    erasures.router, keys.router, people.router, sessions.router, schema.router, witness.router,
+    erasures.router, holds.router, keys.router, people.router, sessions.router, schema.router, witness.router,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from governance import erasure
 from governance.access.roles import Caller, Permission
 from governance.access.scopes import require_model
 from governance.ledger.checkpointing import latest_checkpoint
+from governance.policy.holds import refuse_erasure
 from monitor import store
 
 router = APIRouter(prefix="/api/v1/erasures", tags=["erasures"])
@@ -52,11 +53,13 @@ class ErasureProofOut(ErasureOut):
 def request(
     caller: Annotated[Caller, requires(Permission.ERASE, Reach.LISTED)], body: ErasureIn, site: SiteDep, db: Db
 ) -> ErasureOut:
-    """Remove a person's rows permanently from everything that holds them."""
+    """Remove a person's rows permanently from everything that holds them. Refused while a legal hold keeps them."""
     for name in body.models or (None,):
         require_model(caller, name, "every model" if name is None else f"model {name[:100]!r}")
     models = [store.model(db, name).name for name in body.models]
     digest = site.events.subject_digest(body.subject)
+    for name in models or [model.name for model in store.models(db)]:
+        refuse_erasure(db, name, digest)
     now = site.clock.now()
     return ErasureOut.of(erasure.request(db, subject=digest, models=models, actor=caller.name, now=now))
 

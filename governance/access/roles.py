@@ -36,6 +36,7 @@ class Permission(StrEnum):
     VALIDATE = "validate"
     REPORT_CREATE = "report.create"
     ERASE = "erase"  # remove a person's rows for good
+    HOLD = "hold.manage"  # keep rows against retention and erasure, and release them
     PROTECTED_READ = "protected.read"  # values of protected columns
     ACCESS_READ = "access.read"  # people, keys and sessions: who may what
     KEY_MANAGE = "key.manage"  # change them
@@ -55,7 +56,8 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VALIDATOR: _AUDITING | {Permission.VALIDATE, Permission.STOP},
     Role.APPROVER: _AUDITING
     | {
-        Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE, Permission.STOP, Permission.INCIDENT_REPORT,
+        Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE, Permission.HOLD, Permission.STOP,
+        Permission.INCIDENT_REPORT,
     },
     Role.COMPLIANCE: _READING | {Permission.EVENTS_READ, Permission.PROTECTED_READ, Permission.ACCESS_READ},
     Role.ADMIN: frozenset(Permission),

@@ -8,7 +8,7 @@ fsync of the folders; nothing can fail after the rows become visible. It also ta
 
 import json
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -249,11 +249,14 @@ class LakeTable:
 
     # Cleaning
 
-    def vacuum(self, *, keep: timedelta, now: datetime) -> list[str]:
+    def vacuum(self, *, keep: timedelta, now: datetime, spares: Callable[[str], bool] = lambda _: False) -> list[str]:
         """Delete the files that the table no longer has and that no version newer than `keep` names.
 
         Files that a killed writer left behind are deleted too, once they are older than an hour. If `keep` is zero,
         removed files are deleted at once; versions that named them are then read from the newest files.
+
+        Args:
+            spares: whether the file at a path must stay.
 
         Returns:
             Paths of the deleted files.
@@ -265,7 +268,7 @@ class LakeTable:
         edge, deleted = now - keep, list[str]()
         for path in sorted(self.folder.glob(f"{PARTITION}=*/*.parquet")):
             name = path.relative_to(self.folder).as_posix()
-            if name in present:
+            if name in present or spares(name):
                 continue
             try:
                 since = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)

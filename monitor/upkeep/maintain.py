@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.orm import Session
@@ -17,6 +18,7 @@ from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
 from monitor.upkeep import digests
+from monitor.upkeep.held import held_days, held_files, spares
 
 if TYPE_CHECKING:
     from monitor.lake.compact import Rewrite
@@ -51,11 +53,11 @@ def maintain_tables(site: Site, model: str) -> bool:
             if time.monotonic() > end:
                 return False
     digests.record(site, model)  # before the log entries it reads are cleaned
-    keep, now = duration(spec.history), site.clock.now()
+    keep, now, found = duration(spec.history), site.clock.now(), held_days(site, model)
     for kind in KINDS:
         table = site.events.table(model, kind)
         table.clean_log(keep=keep, now=now)
-        table.vacuum(keep=keep, now=now)
+        table.vacuum(keep=keep, now=now, spares=partial(spares, found, kind))
     return True
 
 
@@ -82,7 +84,10 @@ def is_crowded(site: Site, model: str) -> bool:
 
 
 def apply_retention(site: Site, spec: ModelSpec, kind: str, table: "LakeTable") -> "Rewrite | None":
-    """Delete the partitions of days before the spec's retention, with a ledger entry that names their files."""
+    """Delete the partitions of days before the spec's retention, with a ledger entry that names their files.
+
+    What a legal hold keeps stays.
+    """
     from monitor.lake.compact import Rewrite
 
     if spec.retention is None:
@@ -92,12 +97,17 @@ def apply_retention(site: Site, spec: ModelSpec, kind: str, table: "LakeTable") 
     found = [f for f in table.snapshot().files if f.day is not None and f.day < first_kept]
     if not found:
         return None
+    held = held_files(site, spec.model, kind, table, found)
+    found = [f for f in found if f.path not in held]
+    if not found:
+        return None
     digests = {f.path: file_digest(table.folder / f.path) for f in found}
     with site.events.locked(spec.model):
         # Files replaced meanwhile are left to the next run. The ledger entry comes first: after a kill between the two,
         # the next run records the deletion again, so nothing is ever deleted without an entry.
         present = {f.path for f in table.snapshot().files}
-        doomed = [f for f in found if f.path in present]
+        held = held_files(site, spec.model, kind, table, [f for f in found if f.path in present])  # meanwhile
+        doomed = [f for f in found if f.path in present - held]
         if not doomed:
             return None
         rows = sum(f.rows for f in doomed)

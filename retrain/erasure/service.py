@@ -11,6 +11,7 @@ from core.queue import Retry
 from governance import erasure
 from governance.binding.withhold import withhold
 from governance.erasure import Case
+from governance.policy.holds import refuse_erasure
 from governance.tables import Erasure
 from monitor import store as monitored
 from monitor.site import Site
@@ -116,6 +117,8 @@ def _steps(site: Site, row: Erasure) -> Retry | None:
             with site.database.read() as db:
                 if mark in erasure.erasure(db, row.id).steps:
                     continue
+                if name == "rows":  # a hold of after the request; once rows are gone, the rest follows
+                    refuse_erasure(db, model, row.subject)
             if (retry := step(site, case)) is not None:
                 return retry
             with site.database.write() as db:
