@@ -41,7 +41,7 @@ def configured(home: Path | None, port: int | None = None) -> Settings:
 
 
 def prepare(settings: Settings, *, checked: bool = False) -> "Site":
-    """Migrate the database and open the installation.
+    """Migrate the database, open the installation, and record rows that no entry of the ledger names yet.
 
     Args:
         checked: whether the parent of this process has checked the channels.
@@ -51,8 +51,9 @@ def prepare(settings: Settings, *, checked: bool = False) -> "Site":
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    import migrations
+    import migrations.tables  # and every table, of which stock is taken
     from core import engine
+    from governance.binding.found import take_stock
     from monitor.notify import channels
     from monitor.site import open_site
 
@@ -71,7 +72,9 @@ def prepare(settings: Settings, *, checked: bool = False) -> "Site":
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise InvalidError(f"db.url: the database cannot be used: {reason}", field="db.url") from error
-    return open_site(settings)
+    site = open_site(settings)
+    take_stock(site.database, site.clock, lambda said: typer.echo(said, err=True))
+    return site
 
 
 def _end_cleanly() -> None:

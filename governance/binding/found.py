@@ -6,25 +6,59 @@ appears later cannot pass for one of them.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from core.db import Base
+from core.clock import Clock
+from core.db import Base, Database
 from governance.binding.entries import append_leaves, counted, leaf
 from governance.binding.stored import stored_rows
-from governance.binding.values import bound_columns, bound_tables
+from governance.binding.values import bound_columns, bound_tables, table_of
 from governance.ledger.append import hold_head
 from governance.tables import LedgerEntry
 from governance.verify.rows import FOUND, STATED, Key, encode
 
 LEAVES: Final = 5000  # of one entry
+TRIES: Final = 60  # for the database's one writer, each as long as SQLite waits (`core.db`), so half an hour
 
 _DONE: Final[WeakKeyDictionary[Any, int]] = WeakKeyDictionary()  # by the engine of a database: tables that were mapped
+
+
+def take_stock(database: Database, clock: Clock, say: Callable[[str], None]) -> None:
+    """Bind what no entry has named yet, before a process does anything else.
+
+    A million rows take a minute, in one transaction. Processes that start meanwhile wait for it here, and not at their
+    first write, which gives up after half a minute on SQLite.
+
+    Args:
+        say: told a sentence if there is something to do.
+
+    Raises:
+        OperationalError: another process held the database for half an hour.
+    """
+    with database.read() as db:
+        if not _missing(db)[0] or not _has_rows(db):  # what a new installation writes first comes first in its ledger
+            return
+    say("rows of an earlier release are recorded in the ledger, once; a million take a minute or two")
+    for left in reversed(range(TRIES)):
+        try:
+            with database.write() as db:
+                find_rows(db, clock.now())
+        except OperationalError as error:  # on PostgreSQL a writer waits for the head without a limit
+            if not left or "database is locked" not in str(error):
+                raise
+        else:
+            return
+
+
+def _has_rows(db: Session) -> bool:
+    return any(db.scalar(select(1).select_from(table_of(m)).limit(1)) for m in bound_tables().values())
 
 
 def find_rows(db: Session, now: datetime, *, except_for: Collection[Key] = ()) -> Mapping[str, frozenset[str]]:
@@ -39,15 +73,20 @@ def find_rows(db: Session, now: datetime, *, except_for: Collection[Key] = ()) -
     bind, mapped = db.get_bind(), len(Base.metadata.tables)  # a process maps more as it imports more
     if _DONE.get(bind) == mapped:
         return {}
-    wanted = {name: frozenset(c[0] for c in bound_columns(mapper)) for name, mapper in bound_tables().items()}
     hold_head(db)  # two processes that start at the same moment take stock once
-    known = named_columns(db)
-    new = {table: columns - known.get(table, frozenset()) for table, columns in wanted.items()}
-    new = {table: columns for table, columns in new.items() if columns or table not in known}
+    new, known = _missing(db)
     if new:
         _find(db, new, known, set(except_for), now)
     _DONE[bind] = mapped
     return new
+
+
+def _missing(db: Session) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
+    """Columns by table that no entry has named, and those that entries have."""
+    wanted = {name: frozenset(c[0] for c in bound_columns(mapper)) for name, mapper in bound_tables().items()}
+    known = named_columns(db)
+    new = {table: columns - known.get(table, frozenset()) for table, columns in wanted.items()}
+    return {table: columns for table, columns in new.items() if columns or table not in known}, known
 
 
 def named_columns(db: Session) -> dict[str, frozenset[str]]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final
-from uuid import UUID
 
 from sqlalchemy import JSON, Boolean, Float, Integer, LargeBinary, String, Table, Uuid, inspect
 from sqlalchemy.orm import Mapper
@@ -145,7 +144,11 @@ def _sqlite_time(value: Any) -> Any:
 
 
 def _sqlite_uuid(value: Any) -> Any:
-    return str(UUID(value)) if type(value) is str and _SQLITE_UUID.fullmatch(value) else odd(value)
+    if type(value) is not str or not _SQLITE_UUID.fullmatch(value):
+        return odd(value)
+    return (
+        f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"  # a UUID of 200,000 rows takes seconds
+    )
 
 
 def _sqlite_bool(value: Any) -> Any:

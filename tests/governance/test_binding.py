@@ -1,15 +1,17 @@
 """Rows that people are shown are bound to the ledger, and each change from outside is named."""
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from api.cli import app
+from core.db import Database
 from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from governance.binding.check import RowsVerdict, check_rows
-from governance.binding.found import _DONE
+from governance.binding.found import _DONE, take_stock
 from governance.ledger import guard
 from monitor.site import Site
 from monitor.tables import Alert, Measurement
@@ -104,6 +106,28 @@ def test_rows_from_before_are_held_to_what_they_were_when_they_were_found(site: 
     assert (found.findings, found.since is not None, found.found == found.rows > 150) == ((), True, True)
     outside(site, "delete from alert")
     assert {f.what for f in verdict(site).findings} == {"row.missing"}
+
+
+@SQLITE_ONLY
+def test_stock_is_taken_after_another_process_that_holds_the_database_for_longer_than_a_write_waits(
+    site: Site, story: Story
+) -> None:
+    outside(site, "delete from ledger_binding", "delete from ledger_entry where kind like 'rows.%'")
+    _DONE.pop(site.database.engine)
+    other, told, failed = Database(site.settings.database_url), list[str](), list[str]()
+    event.listen(other.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=1"))
+    with site.database.engine.connect() as holder:
+        holder.begin()
+
+        def ended(context: ExceptionContext) -> None:
+            failed.append(str(context.original_exception))
+            holder.rollback()
+
+        event.listen(other.engine, "handle_error", ended)
+        take_stock(other, site.clock, told.append)
+    other.dispose()
+    assert (failed, len(told)) == (["database is locked"], 1)
+    assert verdict(site).found > 150
 
 
 @SQLITE_ONLY
