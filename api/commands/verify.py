@@ -161,8 +161,10 @@ def _said(
 
 def warnings(settings: Settings) -> list[str]:
     """What an outsider should know about where checkpoints are kept."""
-    home, found = settings.home_dir, []
-    if settings.anchor_dir.is_relative_to(home):
+    from governance.ledger.extends import places_of
+
+    home, found, places = settings.home_dir, [], places_of(settings)
+    if all(folder.is_relative_to(home) for folder in (places.anchor, *places.others)):
         found.append(
             f"the only anchor lies inside the home folder ({settings.anchor_dir}): whoever can write there can drop "
             "the end of the ledger and its checkpoints with it; set ASSAY_LEDGER__ANCHOR to a folder that others keep"

@@ -10,14 +10,18 @@ class AnchorError(Exception):
 
 @dataclass(frozen=True)
 class Anchored:
-    """A checkpoint as it is handed over."""
+    """A checkpoint as it is handed over.
+
+    mark: tells it from one of the same size that a recovery of the log has named as lost; empty where there is none.
+    """
 
     size: int
     note: bytes
+    mark: str = ""
 
     @property
     def file_name(self) -> str:
-        return f"checkpoint-{self.size:012d}.note"
+        return f"checkpoint-{self.size:012d}{self.mark}.note"
 
 
 class Anchor(Protocol):

@@ -13,9 +13,12 @@ from core.artifacts import write_durably
 from core.db import Database
 from governance.anchors.base import Anchor, Anchored, AnchorError
 from governance.anchors.timestamps import TimestampAnchor, check_timestamp
-from governance.ledger.read import stored_bytes
+from governance.ledger.extends import NOTES
+from governance.ledger.last_seen import claimed_size
+from governance.ledger.read import ledger_entries, stored_bytes
 from governance.tables import AnchorState, LedgerCheckpoint
 from governance.verify.findings import Finding
+from governance.verify.recoveries import RECOVERED_KIND
 
 BATCH: Final = 50  # notes that one anchor is given in one go
 FIRST_PAUSE: Final = timedelta(seconds=30)
@@ -90,23 +93,30 @@ def timestamp_findings(
     db: Session, anchors: Mapping[str, Anchor], evidence: Path
 ) -> tuple[list[Finding], dict[str, tuple[int, datetime]]]:
     """What is wrong with the time-stamps that are kept, and of each anchor the size and time of its last good one."""
-    notes = {row.size: stored_bytes(row.note) for row in db.scalars(select(LedgerCheckpoint))}
+    notes = {row.size: [stored_bytes(row.note)] for row in db.scalars(select(LedgerCheckpoint))}
+    for path in evidence.glob(NOTES):  # of a part of the log that was lost, too
+        note = path.read_bytes()
+        notes.setdefault(claimed_size(note.decode(errors="replace")), []).append(note)
     findings, last = list[Finding](), dict[str, tuple[int, datetime]]()
     for name, anchor in anchors.items():
         if not isinstance(anchor, TimestampAnchor):
             continue
         for path in sorted(evidence.glob(f"checkpoint-*.{name}.tsr")):
             size = int(path.name.split(".")[0].removeprefix("checkpoint-"))
-            note = notes.get(size)
-            if note is None:
+            if size not in notes:
                 found = "no such checkpoint"
                 findings.append(Finding("anchor.timestamp", path.name, f"a checkpoint of {size} entries", found))
                 continue
-            try:
-                last[name] = (size, check_timestamp(path.read_bytes(), note, anchor.certificates))
-            except (AnchorError, OSError) as error:
+            reasons = []
+            for note in dict.fromkeys(notes[size]):
+                try:
+                    last[name] = (size, check_timestamp(path.read_bytes(), note, anchor.certificates))
+                    break
+                except (AnchorError, OSError) as error:
+                    reasons.append(str(error))
+            else:
                 expected = "a time-stamp of this checkpoint by the declared authority"
-                findings.append(Finding("anchor.timestamp", path.name, expected, str(error)))
+                findings.append(Finding("anchor.timestamp", path.name, expected, reasons[0]))
     return findings, last
 
 
@@ -118,7 +128,11 @@ def _waiting(db: Session, state: AnchorState | None, anchor: Anchor) -> list[Anc
     else:
         later = select(LedgerCheckpoint).where(LedgerCheckpoint.size > state.size).order_by(LedgerCheckpoint.size)
         rows = list(db.scalars(later.limit(BATCH)))
-    return [Anchored(row.size, stored_bytes(row.note)) for row in rows]
+    lost = (
+        {size for entry in ledger_entries(db, (RECOVERED_KIND,)) for size, _ in entry["body"]["lost"]} if rows else ()
+    )
+    marks = {row.size: f"-{row.root[:8]}" for row in rows if row.size in lost}
+    return [Anchored(row.size, stored_bytes(row.note), marks.get(row.size, "")) for row in rows]
 
 
 def _taken(database: Database, name: str, size: int, now: datetime) -> None:

@@ -4,12 +4,13 @@ Checkpoints are looked for in the database, in the anchor folder and in the last
 log must drop them in all three places, and the last lies outside the home folder.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from core.canonical import timestamp
@@ -17,11 +18,12 @@ from core.errors import AppError, IntegrityFailureError
 from core.settings import Settings
 from governance.ledger.last_seen import claimed_size, read_last_seen
 from governance.ledger.read import ledger_entries, stored_bytes
+from governance.ledger.tree import StoredTree
 from governance.proof import merkle
 from governance.proof.checkpoint import Checkpoint, verify_checkpoint
-from governance.proof.note import NoteSignatureError
-from governance.proof.vkey import strict_base64
-from governance.tables import LedgerEntry
+from governance.proof.note import NoteSignatureError, claimed_signers
+from governance.proof.vkey import VerifierKey, strict_base64
+from governance.tables import LedgerEntry, LedgerHead
 from governance.verify.recoveries import RECOVERED_KIND, disowned, read_recovery
 
 NEWEST: Final = 100  # notes of the anchor that are looked at before each signing; all are, at the start of a process
@@ -32,14 +34,29 @@ _NONE: Final[frozenset[int]] = frozenset()
 
 @dataclass(frozen=True)
 class Places:
-    """Where checkpoints are kept outside the database; `last_seen` is None where no such file is kept."""
+    """Where checkpoints are kept outside the database; `last_seen` is None where no such file is kept.
+
+    others: folders of further anchors, in which other logs may have notes too.
+    """
 
     anchor: Path
     last_seen: Path | None = None
+    others: tuple[Path, ...] = ()
+
+    def in_others(self, vkeys: Sequence[str]) -> Iterator[tuple[Path, str]]:
+        """The notes of this log in the further folders."""
+        own = {VerifierKey.parse(vkey).label for vkey in vkeys}
+        for folder in self.others:
+            for path in sorted(folder.glob(NOTES), reverse=True):
+                note = _read(path)
+                if own.intersection(claimed_signers(note)):
+                    yield path, note
 
 
 def places_of(settings: Settings) -> Places:
-    return Places(settings.anchor_dir, settings.last_seen_file)
+    urls = (urlsplit(url.get_secret_value()) for url in settings.anchors.values())
+    others = tuple(Path(unquote(url.path)) for url in urls if url.scheme.lower() == "file")
+    return Places(settings.anchor_dir, settings.last_seen_file, others)
 
 
 @dataclass(frozen=True)
@@ -135,9 +152,20 @@ def contradictions(
     db: Session, places: Places, vkeys: Sequence[str], *, newest: int | None = None, sizes: frozenset[int] = _NONE
 ) -> tuple[int, dict[int, bytes], list[Contradiction]]:
     """As `check_extends`; also each checkpoint that the log does not extend and that no recovery names as lost."""
-    notes = {note: where for where, note in reversed(list(_found(db, places, newest)))}
-    count, roots = roots_at(db, {*sizes, *map(claimed_size, notes)})
-    recoveries, found = None, []
+    notes = {note: where for where, note in reversed(list(_found(db, places, newest, vkeys)))}
+    wanted = {*sizes, *map(claimed_size, notes)}
+    if newest is not None and (stored := _stored_roots(db, wanted)) is not None:
+        found = _held_against(db, notes, stored, vkeys)
+        if not found:
+            return *stored, found
+    computed = roots_at(db, wanted)  # a stored subtree that is damaged contradicts nothing
+    return *computed, _held_against(db, notes, computed, vkeys)
+
+
+def _held_against(
+    db: Session, notes: Mapping[str, str], stored: tuple[int, dict[int, bytes]], vkeys: Sequence[str]
+) -> list[Contradiction]:
+    (count, roots), recoveries, found = stored, None, []
     for note, where in notes.items():
         size = claimed_size(note)
         if size in roots and root_of_note(note) == roots[size]:
@@ -147,23 +175,26 @@ def contradictions(
             recoveries = [read_recovery(entry)[0] for entry in ledger_entries(db, (RECOVERED_KIND,))]
         if one.head is None or not disowned(one.head, [r for r in recoveries if r is not None]):
             found.append(one)
-    return count, roots, sorted(found, key=lambda one: one.size, reverse=True)
+    return sorted(found, key=lambda one: one.size, reverse=True)
 
 
-def _found(db: Session, places: Places, newest: int | None) -> Iterator[tuple[str, str]]:
+def _found(db: Session, places: Places, newest: int | None, vkeys: Sequence[str]) -> Iterator[tuple[str, str]]:
     rows = "select note from ledger_checkpoint order by size desc"
     for row in db.execute(text(rows if newest is None else f"{rows} limit 1")):
         yield "a checkpoint in the database", stored_bytes(row[0]).decode(errors="replace")
     paths = sorted(places.anchor.glob(NOTES), reverse=True)
     for path in paths if newest is None else paths[:newest]:
         yield f"the checkpoint {path} of the anchor", _read(path)
+    if newest is None:  # they may lie on other machines, which no signing waits for
+        for path, note in places.in_others(vkeys):
+            yield f"the checkpoint {path} of an anchor", note
     if places.last_seen is not None:
         try:
-            note = read_last_seen(places.last_seen)
+            seen = read_last_seen(places.last_seen)
         except OSError as error:
-            note = f"(unreadable: {error.strerror})"
-        if note is not None:
-            yield f"the last-seen file {places.last_seen}", note
+            seen = f"(unreadable: {error.strerror})"
+        if seen is not None:
+            yield f"the last-seen file {places.last_seen}", seen
 
 
 def _read(path: Path) -> str:
@@ -191,6 +222,18 @@ def root_of_note(note: str) -> bytes | None:
     """The root that a note names, whoever signed it."""
     lines = note.split("\n", 3)
     return strict_base64(lines[2]) if len(lines) > 3 else None
+
+
+def _stored_roots(db: Session, sizes: set[int]) -> tuple[int, dict[int, bytes]] | None:
+    """As `roots_at`, from stored subtree hashes, a few thousand at most; None where they do not lead to the head."""
+    last, head = db.scalar(select(func.max(LedgerEntry.index))), db.scalar(select(LedgerHead.root))
+    count = 0 if last is None else int(last) + 1
+    tree = StoredTree(db, count)
+    try:
+        roots = {size: tree.root(size) for size in {0, count, *sizes} if size <= count}
+    except (ValueError, IndexError):
+        return None
+    return (count, roots) if roots[count].hex() == head else None
 
 
 def roots_at(db: Session, sizes: set[int]) -> tuple[int, dict[int, bytes]]:

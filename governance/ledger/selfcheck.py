@@ -68,6 +68,7 @@ def verify_ledger(db: Session, *, places: Places, vkeys: Sequence[str]) -> LogVe
     anchored = {path.name: path.read_text(errors="replace") for path in sorted(places.anchor.glob(NOTES))}
     kept, unreadable = _last_seen(places.last_seen)
     outside = dict.fromkeys(kept, f"last-seen file {places.last_seen}")
+    outside |= {note: f"{path} of an anchor" for path, note in places.in_others(vkeys)}
     outside |= {note: f"{name} in the anchor" for name, note in anchored.items()}
     notes = list(dict.fromkeys([as_text(c.note) for c in stored.checkpoints] + list(outside)))
     leaves = [as_text(e.leaf) for e in stored.entries]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import S3FileSystem
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from api.processes import anchor_watch
 from core import settings
@@ -24,10 +24,13 @@ from governance.anchors.stores import ObjectStoreAnchor
 from governance.anchors.timestamps import check_timestamp
 from governance.anchors.webhook import WebhookAnchor
 from governance.ledger.append import append_entry
+from governance.tables import AnchorState
 from monitor.site import Site
 from monitor.tables import Alert
 from tests.beside import MOTO, object_store
 from tests.conftest import absent
+from tests.databases import SQLITE_ONLY
+from tests.governance.ledger.test_rollback import cut, recover
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler, bytes], None]
 
@@ -166,6 +169,24 @@ def test_another_checkpoint_of_the_same_size_is_not_overwritten(tmp_path: Path) 
     anchor.take(Anchored(7, b"first\n"))
     with pytest.raises(AnchorError, match="another content"):
         anchor.take(Anchored(7, b"second\n"))
+
+
+@SQLITE_ONLY
+def test_after_a_recovery_a_checkpoint_of_a_lost_size_is_kept_beside_the_lost_one(site: Site, tmp_path: Path) -> None:
+    lost, urls = [signed(site) for _ in range(3)][-1], {"disk": f"file://{tmp_path}/disk"}
+    handed(site, **urls)
+    cut(site, 2, anchor=False)
+    with site.database.write() as db:
+        db.execute(update(AnchorState).values(size=2))  # as the older copy has it
+    recover(site)
+    with site.database.write() as db:
+        again = site.sign_ledger(db)
+        assert again.size == 3
+    handed(site, **urls)
+    kept = {path.read_bytes() for path in (tmp_path / "disk").iterdir()}
+    assert kept >= {lost, again.note.encode()}
+    with site.database.read() as db:
+        assert standings(db, ["disk"])[0].error is None
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from api.processes import ledger_watch, system_alarms
 from core import settings
 from core.clock import ManualClock
 from core.errors import IntegrityFailureError, InvalidError
-from governance.ledger import guard
+from governance.ledger import extends, guard
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import issue_checkpoint
-from governance.ledger.extends import LedgerRefusedError, Places, places_of
+from governance.ledger.extends import LedgerRefusedError, Places, places_of, roots_at
 from governance.ledger.head import frontier_of_entries, set_head
 from governance.ledger.read import ledger_entries, ledger_lines, ledger_size
 from governance.ledger.recover import recover_ledger
@@ -364,3 +365,29 @@ def test_the_file_moves_with_its_home_and_a_copy_has_its_own(home: Path, clock: 
     opened(copied, clock)
     opened(moved, clock)
     assert {path.name for path in tmp_path.glob("*.last-seen")} == {"two.last-seen", "three.last-seen"}
+
+
+def test_a_further_folder_counts_at_the_start_and_for_assay_verify(signed: Site, tmp_path: Path) -> None:
+    vault = tmp_path / "vault"
+    shutil.copytree(signed.settings.anchor_dir, vault)
+    other = sign_checkpoint(SigningKey.generate("other.test/log"), "other.test/log", 99, bytes(32), signed.clock.now())
+    (vault / "checkpoint-000000000099.note").write_text(other)  # of a log that shares the folder
+    site = replace(signed, settings=signed.settings.model_copy(update={"anchors": {"V": SecretStr(vault.as_uri())}}))
+    sign(site)
+    assert verify(site).findings == ()
+    cut(site, 7, last_seen=True)
+    with pytest.raises(LedgerRefusedError, match="of an anchor covers 12 entries"):
+        sign(site)
+    assert any("vault" in str(f) for f in verify(site).findings)
+
+
+def test_signing_reads_subtrees_and_one_that_is_damaged_stops_nothing(signed: Site) -> None:
+    grow(signed, 300)
+    sign(signed)
+    with signed.database.read() as db:
+        assert extends._stored_roots(db, {12, 260})[1] == roots_at(db, {12, 260, ledger_size(db)})[1]  # type: ignore[index]
+    grow(signed, 1)
+    with signed.database.write() as db:
+        db.execute(text("update ledger_subtree set hash = :h"), {"h": "00" * 32})
+    with signed.database.write() as db:
+        assert signed.sign_ledger(db).size == 313
