@@ -204,7 +204,7 @@ def test_the_verifier_loads_nothing_of_the_service() -> None:
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     package = {p.stem for p in (ROOT / "governance" / "verify").glob("*.py")} - {"__init__", "__main__", "lake"}
     expected = ["core.canonical", "core.errors", "governance.proof", "governance.verify"]
-    expected += [f"governance.proof.{name}" for name in ("checkpoint", "merkle", "note", "vkey")]
+    expected += [f"governance.proof.{name}" for name in ("checkpoint", "cosignature", "merkle", "note", "vkey")]
     expected += [f"governance.verify.{name}" for name in package]
     assert shown.strip() == f"[] {sorted(expected)}"
 
