@@ -20,7 +20,7 @@ from core.errors import NotFoundError
 from governance.access.rights import credentials_digest, holder, person_caller, rights_of
 from governance.access.rights_entries import SESSION_ENDED, Rights
 from governance.access.roles import Caller
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import ApiKey, PageSession, Person
 
 OPENED: Final = "session.opened"
@@ -128,15 +128,15 @@ def end_session_of(db: Session, session: UUID, actor: str, now: datetime) -> Pag
 
 
 def end_sessions(db: Session, prefix: str, because: str, now: datetime) -> None:
-    """End every session of a key. What happened to the key is an entry of its own."""
+    """End every session of a key, and record each: its row alone could be written again once the rights are back."""
     for row in db.scalars(select(PageSession).where(PageSession.prefix == prefix, PageSession.ended_at.is_(None))):
-        row.ended_at, row.ended_because = now, because
+        end_session(db, row, because, SYSTEM_ACTOR, now)
 
 
 def end_sessions_of_person(db: Session, who: str, because: str, now: datetime) -> None:
-    """End every session that a person opened by name. What happened to the person is an entry of its own."""
+    """End every session that a person opened by name, and record each, as of a key."""
     for row in db.scalars(select(PageSession).where(PageSession.person == who, PageSession.ended_at.is_(None))):
-        row.ended_at, row.ended_because = now, because
+        end_session(db, row, because, SYSTEM_ACTOR, now)
 
 
 def subject_of(row: PageSession) -> str:

@@ -99,7 +99,7 @@ def test_a_session_ends_with_its_time_unused_and_with_its_key(site: Site, key: s
     assert reads(browser) == 401
     with site.database.read() as db:
         ended = [e["body"]["because"] for e in ledger_entries(db, ("session.ended",))]
-    assert ended == ["expired", "idle"]
+    assert ended == ["expired", "idle", "key revoked"]
 
 
 def test_signing_in_again_ends_the_session_before(site: Site, key: str) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pyotp
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from api.app import create_app
 from core.clock import ManualClock
@@ -14,7 +15,7 @@ from core.errors import InvalidError
 from core.settings_access import AccessSettings
 from governance.access.api_keys import create_key
 from governance.access.passwords import read_password
-from governance.access.people import change_rights, create_person, disable_person
+from governance.access.people import change_rights, create_person, disable_person, enable_person
 from governance.access.roles import Role
 from governance.access.sign_in import reset_password
 from governance.ledger.read import ledger_entries
@@ -126,7 +127,11 @@ def test_a_session_ends_with_the_rights_the_password_and_the_person(site: Site, 
     opened()
     with site.database.write() as db:
         disable_person(db, "ada", actor="admin", now=now)
+        enable_person(db, "ada", actor="admin", now=now)
+        db.execute(text("update page_session set ended_at = null, ended_because = null"))
     assert client.get("/", headers={"Accept": "text/html"}).status_code == 303
+    with site.database.write() as db:
+        disable_person(db, "ada", actor="admin", now=now)
     assert sign_in(client, PASSWORD, totp.at(clock.now() + timedelta(seconds=30))) == 401
 
 
