@@ -12,7 +12,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from governance.proof import merkle
 from governance.tables import LedgerEntry, LedgerHead
+from governance.verify.findings import Finding
 
 
 def ledger_size(db: Session) -> int:
@@ -72,3 +74,22 @@ def ledger_leaves(db: Session, last: int | None = None) -> list[bytes]:
     if last is not None:
         query = query.where(LedgerEntry.index < last)
     return [bytes.fromhex(stored_bytes(leaf).decode(errors="replace")) for leaf in db.scalars(query)]
+
+
+def moved_entries(db: Session) -> list[Finding]:
+    """Entries that queries would not find, or find as others: what stands beside an entry is not what it says.
+
+    `governance.ledger.selfcheck` finds the same among all else; this is for readers who look entries up.
+    """
+    found = []
+    query = select(LedgerEntry.index, LedgerEntry.kind, LedgerEntry.subject, LedgerEntry.entry, LedgerEntry.leaf)
+    for index, kind, subject, line, leaf in db.execute(query.execution_options(yield_per=1000)):
+        where = f"ledger_entry {index}"
+        if merkle.leaf_hash(stored_bytes(line)).hex() != leaf:
+            found.append(Finding("row.changed", where, "entry as its leaf hash says", "another entry"))
+            continue
+        entry = json.loads(line)
+        for name, value in (("kind", kind), ("subject", subject)):
+            if entry.get(name) != value:
+                found.append(Finding("row.changed", where, f"{name} {entry.get(name)}", f"{name} {value}"))
+    return found

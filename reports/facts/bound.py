@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from governance.binding.check import RowsVerdict, check_rows
 from governance.binding.wording import changed_words
-from governance.ledger.read import ledger_size
+from governance.ledger.read import ledger_size, moved_entries
 from governance.tables import LedgerBinding
 from governance.verify.findings import Finding
 from monitor.alerts.changed_rows import standing
@@ -37,7 +37,7 @@ _CHECKED: Final[WeakKeyDictionary[Any, tuple[float, RowsVerdict]]] = WeakKeyDict
 def bound_rows(db: Session, model_id: str) -> doc.BoundRows:
     """Hold the rows of the database against the ledger."""
     verdict = check_rows(db)
-    findings = verdict.of_model(model_id)
+    findings = (*verdict.of_model(model_id), *moved_entries(db))
     return doc.BoundRows(
         rows=verdict.rows, unbound=verdict.found, changes=len(findings), entries=ledger_size(db),
         since=None if verdict.since is None else datetime.fromisoformat(verdict.since),

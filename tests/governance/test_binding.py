@@ -15,6 +15,7 @@ from governance.binding.found import _DONE, take_stock
 from governance.ledger import guard
 from monitor.site import Site
 from monitor.tables import Alert, Measurement
+from reports.facts.bound import bound_rows
 from tests.databases import SQLITE_ONLY
 from tests.reports.story import Story, tell
 
@@ -106,6 +107,16 @@ def test_rows_from_before_are_held_to_what_they_were_when_they_were_found(site: 
     assert (found.findings, found.since is not None, found.found == found.rows > 150) == ((), True, True)
     outside(site, "delete from alert")
     assert {f.what for f in verdict(site).findings} == {"row.missing"}
+
+
+def test_a_report_does_not_miss_entries_that_were_hidden(site: Site, story: Story) -> None:
+    """A report finds its entries by the columns beside them."""
+    with site.database.read() as db:
+        assert bound_rows(db, str(story.model_id)).changes == 0
+    outside(site, "update ledger_entry set subject = 'model:other' where kind = 'alert.opened'")
+    with site.database.read() as db:
+        found = bound_rows(db, str(story.model_id))
+    assert [line.bound for line in found.changed] == ["subject model:support-intents"] * 2
 
 
 @SQLITE_ONLY
