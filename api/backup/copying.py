@@ -1,11 +1,11 @@
 """Copy files into a folder beside the place of a backup, durably, and remember the digest of what was copied."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,14 +95,25 @@ def date_file(path: Path, modified: int) -> None:
 def beside(place: Path, field_name: str) -> Iterator[Path]:
     """A new folder beside `place`, renamed to it at the end; removed if anything fails.
 
+    What a process that was killed has left there is removed by the next that is given the same place.
+
     Raises:
-        InvalidError: `place` is there and not empty.
-        BackupFailedError: the disk is full, or the folder cannot be written.
+        InvalidError: `place` is there and not empty, another process is writing to it, or it cannot be written.
+        BackupFailedError: the disk is full.
     """
     require_empty(place, field_name)
+    staging = place.parent / f"{UNFINISHED}{place.name}"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=place.parent, prefix=UNFINISHED))
+        if staging.exists():
+            os.close(_owned(staging))
+            shutil.rmtree(staging)
+        staging.mkdir(mode=0o700)
+        owner = _owned(staging)
+    except (BlockingIOError, FileExistsError) as error:
+        raise InvalidError(
+            f"{field_name} {place} is being written by another process; wait for its end", field=field_name
+        ) from error
     except OSError as error:
         raise InvalidError(
             f"{field_name} {place} cannot be written: {error.strerror}; choose another folder", field=field_name
@@ -116,6 +127,18 @@ def beside(place: Path, field_name: str) -> Iterator[Path]:
             fsync_folder(place.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        os.close(owner)
+
+
+def _owned(folder: Path) -> int:
+    """Lock a folder for as long as the returned handle is open; BlockingIOError if another process has."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def require_empty(place: Path, field_name: str) -> None:

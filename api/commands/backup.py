@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from api.commands.output import JsonFlag, console, emit_json
-from api.commands.serve import Home, configured
+from api.commands.serve import Home, configured, end_cleanly
 from api.commands.trusted import trusted_keys
 from core.settings import Settings
 
@@ -28,6 +28,7 @@ def backup(
     from api.commands.serve import existing_database
     from core.clock import SystemClock
 
+    end_cleanly()
     settings = configured(home)
     database = existing_database(settings)
     try:
@@ -76,6 +77,7 @@ def restore(
     """
     from api.backup.restore import restore_backup
 
+    end_cleanly()
     settings, trusted = configured(home), trusted_keys(key or [])
     done = restore_backup(settings, source, keys_file=keys, trusted=trusted, check=verified_by(trusted))
     if as_json:

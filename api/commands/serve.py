@@ -77,7 +77,7 @@ def prepare(settings: Settings, *, checked: bool = False) -> "Site":
     return site
 
 
-def _end_cleanly() -> None:
+def end_cleanly() -> None:
     """Turn signals into SystemExit: uvicorn raises SIGTERM again after it stops, before the stores are closed."""
 
     def leave(*_: object) -> None:
@@ -107,7 +107,7 @@ def serve(home: Home = None, port: Port = None, as_json: JsonLine = False) -> No
     """Run API, worker and scheduler as one command on the embedded stores."""
     settings = configured(home, port)
     logs.configure(settings.log.level)
-    _end_cleanly()
+    end_cleanly()
     site = prepare(settings)
     stop = threading.Event()
     keepers: list[threading.Thread] = []
@@ -131,7 +131,7 @@ def api(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None
     """Run the API alone; several may run on one PostgreSQL."""
     settings = configured(home, port)
     logs.configure(settings.log.level)
-    _end_cleanly()
+    end_cleanly()
     site = prepare(settings)
     try:
         _listen(site, as_json=as_json)

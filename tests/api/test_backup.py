@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from api.backup.copying import BackupFailedError
+from api.backup.copying import BackupFailedError, beside
 from api.backup.make import BackupMade, make_backup
 from api.backup.restore import restore_backup
 from api.commands.backup import verified_by
@@ -144,6 +144,9 @@ def test_places_that_cannot_be_used_are_refused(running: Site, tmp_path: Path) -
     (tmp_path / "keys").touch()
     with pytest.raises(InvalidError, match="name a new file"):
         backup(running, tmp_path / "b", tmp_path / "keys")
+    (tmp_path / ".new-b" / "lake").mkdir(parents=True)  # a process that was killed left it
+    with beside(tmp_path / "taken", "destination"), pytest.raises(InvalidError, match="by another process"):
+        backup(running, tmp_path / "taken")
     backup(running, tmp_path / "b")
     with pytest.raises(InvalidError, match="not empty"):
         restored(tmp_path / "b", full)
