@@ -21,6 +21,7 @@ from governance.ledger.read import ledger_size
 from monitor import store as monitored
 from monitor.alerts import store
 from monitor.alerts.tables import SeriousIncident
+from monitor.errors import IncidentNotFoundError
 from monitor.site import Site
 from monitor.tables import Incident, Model
 
@@ -212,7 +213,7 @@ def _incident(
     if incident_id is not None:
         found = store.incident(db, incident_id, lock=True)
         if found.model_id != model.id:
-            raise SeriousNotFoundError(f"incident {incident_id} is none of {model.name}", incident=str(incident_id))
+            raise IncidentNotFoundError(incident_id)  # the answer for none at all
         return found
     made = Incident(
         model_id=model.id, headline=headline, severity="critical", state="open", from_ts=aware_at, to_ts=now,

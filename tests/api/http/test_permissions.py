@@ -216,6 +216,12 @@ def test_lists_hold_what_is_in_scope_and_an_id_from_elsewhere_answers_as_none_at
         assert answers[0].status_code == answers[1].status_code == 404
         said = [a.json()["detail"].replace(str(i), "ID") for a, i in zip(answers, (other, none), strict=True)]
         assert said[0] == said[1]
+    declared = [
+        client.post(f"/api/v1/models/{OWN}/serious-incidents", headers={"Authorization": f"Bearer {key}"}, json={
+            "kind": "other", "headline": "h", "description": "d", "aware_at": "2025-01-01T00:00:00Z", "incident": str(i)
+        }).json() for i in (world.ids[OTHER]["incident_id"], uuid4())
+    ]  # fmt: skip
+    assert [found["code"] for found in declared] == ["incident_not_found"] * 2
     for spelt in (str(world.ids[OTHER]["alert_id"]).upper(), world.ids[OTHER]["alert_id"].hex, "x"):
         assert send(client, "GET", f"/api/v1/alerts/{spelt}", key).json()["code"] == "not_in_scope"
 
