@@ -15,9 +15,8 @@ from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.extends import places_of
 from governance.ledger.installation import settle
 from governance.ledger.keys import Keys, earlier_vkeys, load_or_create
-from governance.ledger.read import ledger_leaves
+from governance.ledger.tree import StoredTree
 from governance.ledger.witnessing import Asked, Witness, ask, check_witnesses
-from governance.proof import merkle
 from governance.tables import LedgerCheckpoint
 from monitor.events.store import EventStore
 from monitor.judged import judged_in
@@ -50,7 +49,7 @@ class Site:
 
         def prove(first: int) -> list[bytes]:
             with self.database.read() as db:
-                return list(merkle.consistency_proof(ledger_leaves(db, size), first, size))
+                return list(StoredTree(db, size).consistency_proof(first, size))
 
         home, now = self.settings.home_dir, self.clock.now()
         witnesses = map(Witness.parse, self.settings.ledger.witnesses)

@@ -11,6 +11,8 @@ from core.queue import Retry
 from governance import erasure
 from governance.binding.withhold import withhold
 from governance.erasure import Case
+from governance.ledger.extends import LedgerRefusedError
+from governance.ledger.signers.base import SignerUnreachableError
 from governance.policy.holds import refuse_erasure
 from governance.tables import Erasure
 from monitor import store as monitored
@@ -76,6 +78,7 @@ def _traces(site: Site, case: Case) -> None:
     traces.erase_leftovers(site, case)
 
 
+UNSIGNED_WAIT: Final = timedelta(minutes=5)  # between two tries to sign the proof
 STEPS: Final[dict[str, Step]] = {
     "rows": _rows, "wait": _wait, "datasets": _datasets, "runs": _runs, "derived": _derived, "traces": _traces,
 }  # fmt: skip
@@ -99,7 +102,7 @@ def run(site: Site, erasure_id: UUID) -> Retry | None:
         if row.done_entry is None and (retry := _steps(site, row)) is None:
             retry = _prove(site, erasure_id)
         if retry is None:
-            _close(site, erasure_id)
+            retry = _close(site, erasure_id)
     except Exception as error:
         reason = f"{error.code}: {error.message}" if isinstance(error, AppError) else type(error).__name__
         with site.database.write() as db:
@@ -167,17 +170,25 @@ def _prove(site: Site, erasure_id: UUID) -> Retry | None:
     return None
 
 
-def _close(site: Site, erasure_id: UUID) -> None:
+def _close(site: Site, erasure_id: UUID) -> Retry | None:
     """Sign the ledger, show the erasure as done, and leave nothing in the database's own files.
+
+    While the ledger is not signed, the rows are gone and the proof waits.
 
     Only a committed entry may be signed: the anchor file is written at once, and a transaction that then failed would
     leave a signed ledger that never was. So the entry has its own transaction, and "done" comes with the checkpoint.
     """
     now = site.clock.now()
-    with site.database.write() as db:
-        site.sign_ledger(db)
-        erasure.complete(db, erasure_id, now=now)
+    try:
+        with site.database.write() as db:
+            site.sign_ledger(db)
+            erasure.complete(db, erasure_id, now=now)
+    except (LedgerRefusedError, SignerUnreachableError) as error:
+        with site.database.write() as db:
+            erasure.erasure(db, erasure_id, lock=True).error = f"all is removed, its proof waits: {error.message}"
+        return Retry(now + UNSIGNED_WAIT, error.message)
     site.database.forget()
+    return None
 
 
 def _model_proof(site: Site, case: Case) -> dict[str, Any]:
