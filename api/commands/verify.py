@@ -235,7 +235,7 @@ def read_and_verify(
             if not lake or not verdict.ok:
                 return verdict, None, held, unguarded
             entries = ledger_entries(db, (DIGEST, REWRITE))
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except (SQLAlchemyError, sqlite3.Error, UnicodeDecodeError) as error:  # the last: SQLite quotes a damaged schema
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         return (
             LogVerdict((Finding("database.unreadable", "database", "a readable database", reason),), Facts()),
