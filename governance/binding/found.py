@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from core.clock import Clock
 from core.db import Base, Database
+from core.logs import logger
 from governance.binding.entries import append_leaves, counted, leaf
 from governance.binding.stored import stored_rows
 from governance.binding.values import bound_columns, bound_tables, table_of
@@ -26,6 +27,7 @@ from governance.verify.rows import FOUND, STATED, Key, encode
 
 LEAVES: Final = 5000  # of one entry
 TRIES: Final = 60  # for the database's one writer, each as long as SQLite waits (`core.db`), so half an hour
+log = logger("governance.binding.found")
 
 _DONE: Final[WeakKeyDictionary[Any, int]] = WeakKeyDictionary()  # by the engine of a database: tables that were mapped
 
@@ -82,15 +84,27 @@ def find_rows(db: Session, now: datetime, *, except_for: Collection[Key] = ()) -
 
 
 def _missing(db: Session) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
-    """Columns by table that no entry has named, and those that entries have."""
+    """Columns by table that no entry has named, and those that entries have.
+
+    Nothing is missing where such an entry cannot be read: what it named would be recorded anew, changed or not. The
+    checks of the ledger name the entry.
+    """
     wanted = {name: frozenset(c[0] for c in bound_columns(mapper)) for name, mapper in bound_tables().items()}
-    known = named_columns(db)
+    try:
+        known = named_columns(db)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        log.warning("the ledger is damaged: an entry of rows that were found cannot be read; `assay verify` names it")
+        return {}, {}
     new = {table: columns - known.get(table, frozenset()) for table, columns in wanted.items()}
     return {table: columns for table, columns in new.items() if columns or table not in known}, known
 
 
 def named_columns(db: Session) -> dict[str, frozenset[str]]:
-    """Columns by table that entries have named as bound."""
+    """Columns by table that entries have named as bound.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: an entry is not what was appended.
+    """
     found: dict[str, frozenset[str]] = {}
     for entry in db.scalars(select(LedgerEntry.entry).where(LedgerEntry.kind == FOUND).order_by(LedgerEntry.index)):
         for table, columns in json.loads(entry)["body"].get("columns", {}).items():

@@ -120,6 +120,22 @@ def test_a_report_does_not_miss_entries_that_were_hidden(site: Site, story: Stor
 
 
 @SQLITE_ONLY
+@pytest.mark.parametrize("damage", ["'{'", "cast('x' as blob)", "'[]'"])
+def test_a_damaged_entry_of_found_rows_neither_stops_a_start_nor_is_stock_taken_anew(
+    site: Site, story: Story, damage: str
+) -> None:
+    outside(site, f"update ledger_entry set entry = {damage} where kind = 'rows.found'")
+    _DONE.pop(site.database.engine)
+    told = list[str]()
+    take_stock(site.database, site.clock, told.append)
+    with site.database.write() as db:
+        db.scalars(select(Alert)).all()[0].note = "seen"
+    with site.database.read() as db:
+        kinds = db.execute(text("select kind from ledger_entry order by 1")).scalars().all()
+    assert (told, kinds.count("rows.found")) == ([], 1)
+
+
+@SQLITE_ONLY
 def test_stock_is_taken_after_another_process_that_holds_the_database_for_longer_than_a_write_waits(
     site: Site, story: Story
 ) -> None:
