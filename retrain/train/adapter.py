@@ -100,8 +100,10 @@ def _layers(head: Head | None) -> Shared:
 
 
 def trains_words(recipe: Recipe) -> bool:
-    """Whether the table of words is adapted as the linear layers are."""
-    return recipe.train_words and KINDS[recipe.task].classifies and recipe.method in WITH_WORDS
+    """Whether the table of words is adapted as the linear layers are; a student that started anew learned worse so."""
+    return (
+        recipe.train_words and recipe.teacher is None and KINDS[recipe.task].classifies and recipe.method in WITH_WORDS
+    )
 
 
 def _with_words(model: PreTrainedModel, head: Head | None) -> Shared:

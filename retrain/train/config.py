@@ -189,7 +189,7 @@ class Recipe(Frozen):
     class_weights: ClassWeights = None
     train_words: bool = Field(
         default=True, description="for classification with qlora and lora: adapt the base's table of words too, as "
-        "new classes come with words that it hardly knows",
+        "new classes come with words that it hardly knows; not with a teacher",
     )  # fmt: skip
     hide_words: float = Field(
         default=0.0, ge=0, lt=1, description="for classification: share of a text's tokens that a training step sees "

@@ -44,7 +44,8 @@ def differences(parent: Path, recipe: Recipe) -> Iterator[tuple[str, Any, Any]]:
     for name in ("method", *SAME[recipe.method]):
         if now[name] != saved.get(name):
             yield name, now[name], saved.get(name)
-    if saved.get("train_words") and not now["train_words"]:  # one that has no adapted words may get them
+    with_words, words_wanted = (one.get("train_words") and not one.get("teacher") for one in (saved, now))
+    if with_words and not words_wanted:  # one that has no adapted words may get them
         yield "train_words", False, True
     if recipe.method == "adalora" and saved["method"] == "adalora":
         yield "method", "adalora", "adalora with the ranks that its run left"

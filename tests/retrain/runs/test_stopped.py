@@ -248,7 +248,7 @@ def test_a_drill_finds_everything_refused_records_it_and_leaves_nothing_stopped(
         "stage champion", "stage challenger", "stage shadow", "stage canary", "retraining",
     }  # fmt: skip
     assert found["milliseconds"] > 0
-    assert [k for k in world.kinds(site) if k not in before] == ["key.created", "stop.drilled"]
+    assert [k for k in world.kinds(site) if k not in before] == ["person.created", "key.created", "stop.drilled"]
     with site.database.read() as db:
         assert stop_of(db, world.NAME) is None
         assert ledger_rows(db, kind="stop.set") == []

@@ -68,7 +68,7 @@ def test_a_smaller_base_learns_from_the_champion_and_takes_its_place(
     run_id = world.start(small)
     jobs.run(small, RunJob(run_id=run_id))
     run = world.read(small, run_id)
-    assert (run.state, run.error) == ("promoted", None), run.outside
+    assert (run.state, run.error) == ("promoted", None), (run.error, run.outside)
     with small.database.read() as db:
         gates = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run_id)}
         first = store.version(db, run.model_id, "v1", world.NAME)
