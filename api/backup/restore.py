@@ -15,6 +15,7 @@ from api.backup.manifest import MADE, Manifest, check_signature, read_manifest
 from core.db_reading import reading
 from core.errors import IntegrityFailureError, InvalidError, NotFoundError
 from core.settings import Settings
+from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.log_key import documents_key_of_log
 from governance.proof.checkpoint import verify_checkpoint
 from governance.tables import LedgerHead
@@ -116,16 +117,17 @@ def _check_ledger(source: Path, manifest: Manifest, copy: Settings, vkeys: list[
     """
     ledger = manifest.document["ledger"]
     with reading(copy.database_url) as db:
-        head, documents = db.get(LedgerHead, 1), documents_key_of_log(db)
+        head, newest = db.get(LedgerHead, 1), latest_checkpoint(db)
+        documents = None if newest is None else documents_key_of_log(db, newest.size)
     if head is None or (head.size, head.root) != (ledger["size"], ledger["root"]):
         raise IntegrityFailureError(
             f"the ledger in the backup is not at the head that {source} names ({ledger['size']} entries)"
         )
-    checkpoint = verify_checkpoint(ledger["checkpoint"], vkeys)
-    if checkpoint.size > head.size:
+    if newest is None or newest.note != ledger["checkpoint"]:
         raise IntegrityFailureError(
-            f"the checkpoint of the backup covers {checkpoint.size} entries, and its ledger has {head.size}"
+            f"the newest checkpoint of the ledger in the backup is not the one that {source} names"
         )
+    verify_checkpoint(newest.note, vkeys)
     return check_signature(source, manifest, [*vkeys, *([documents] if documents else ())])
 
 

@@ -55,9 +55,12 @@ def revoked_keys(db: Session) -> Sequence[dict[str, Any]]:
     ]
 
 
-def documents_key_of_log(db: Session) -> str | None:
-    """The key of bundles and champions that the log names, where the ledger's own signs checkpoints alone."""
-    entry = _newest(db, (DOCUMENTS_KIND,))
+def documents_key_of_log(db: Session, size: int | None = None) -> str | None:
+    """The key of bundles and champions that the log names, where the ledger's own signs checkpoints alone.
+
+    `size` looks at the first entries only: what no checkpoint covers, whoever writes the database can have added.
+    """
+    entry = _newest(db, (DOCUMENTS_KIND,), size)
     return None if entry is None else str(entry["body"]["vkey"])
 
 
@@ -66,7 +69,7 @@ def _goes_on(key: NoteSigner, named: str) -> bool:
     return signer.go_on(named)
 
 
-def _newest(db: Session, kinds: Sequence[str]) -> dict[str, Any] | None:
+def _newest(db: Session, kinds: Sequence[str], size: int | None = None) -> dict[str, Any] | None:
     query = select(LedgerEntry.entry).where(LedgerEntry.kind.in_(kinds)).order_by(LedgerEntry.index.desc()).limit(1)
-    entry = db.scalar(query)
+    entry = db.scalar(query if size is None else query.where(LedgerEntry.index < size))
     return None if entry is None else json.loads(stored_bytes(entry))

@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from api.backup.copying import BackupFailedError, beside
+from api.backup.copying import BackupFailedError, Copier, beside
 from api.backup.make import BackupMade, make_backup
+from api.backup.manifest import MADE, MANIFEST, write_manifest
 from api.backup.restore import restore_backup
 from api.commands.backup import verified_by
 from api.processes import ledger_watch
 from core import settings
 from core.clock import ManualClock
+from core.db import Database
 from core.errors import AppError, IntegrityFailureError, InvalidError
 from core.settings import Settings
+from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_entries
 from governance.proof.vkey import SigningKey
+from governance.tables import LedgerHead
+from governance.verify.origins import DOCUMENTS_KIND
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site, open_site
@@ -192,6 +197,28 @@ def test_an_older_backup_in_place_of_its_original_is_told_as_a_rollback(
         assert "assay ledger recover" in (ledger_watch.sign_at_start(site) or "")
     finally:
         site.close()
+
+
+def test_a_key_that_only_unsigned_entries_name_signs_no_backup(running: Site, tmp_path: Path) -> None:
+    backup(running, tmp_path / "backup")
+    stranger, place = SigningKey.generate("stranger"), tmp_path / "backup"
+    forged = Database(f"sqlite:///{place / 'assay.db'}")
+    with forged.write() as db:
+        body = {"vkey": stranger.vkey}
+        append_entry(db, kind=DOCUMENTS_KIND, actor="admin", subject="ledger", body=body, at=running.clock.now())
+        head = db.get_one(LedgerHead, 1)
+        ledger = {"size": head.size, "root": head.root}
+    forged.dispose()
+    document = json.loads((place / MANIFEST).read_bytes())
+    facts = {"database": "sqlite", "ledger": document["ledger"] | ledger}
+    copier = Copier(place)
+    for path in sorted(place.rglob("*")):
+        if path.is_file() and path.name not in MADE:
+            copier.note(path.relative_to(place).as_posix())
+    write_manifest(place, copier.files.values(), facts, stranger, running.clock.now())
+    with pytest.raises(IntegrityFailureError):
+        restore_backup(at(tmp_path / "new"), place, keys_file=None, trusted=[running.keys.vkey], check=CHECK)
+    assert not (tmp_path / "new").exists()
 
 
 def test_keys_of_another_installation_are_refused(running: Site, tmp_path: Path) -> None:
