@@ -33,7 +33,7 @@ class StoredTree:
 
     def __init__(self, db: Session, size: int) -> None:
         self._db, self.size = db, size
-        self._tiles: dict[tuple[int, int], list[bytes]] = {}
+        self._tiles: dict[tuple[int, int], list[list[bytes]]] = {}
 
     def root(self, size: int) -> bytes:
         """The root of the tree of the first `size` entries."""
@@ -66,20 +66,22 @@ class StoredTree:
     def _subtree(self, height: int, index: int) -> bytes:
         """The root of the complete subtree `index` of 2^height leaves."""
         level, above = divmod(height, BITS)
-        first = index << above
-        tile, at = divmod(first, WIDTH)
-        nodes = self._tile(level, tile)[at : at + (1 << above)]
-        while len(nodes) > 1:
-            nodes = [merkle.node_hash(nodes[i], nodes[i + 1]) for i in range(0, len(nodes), 2)]
-        return nodes[0]
+        tile, at = divmod(index << above, WIDTH)
+        return self._tile(level, tile)[above][at >> above]
 
-    def _tile(self, level: int, tile: int) -> list[bytes]:
-        """Up to 256 complete subtrees of one level, those that lie below the size."""
+    def _tile(self, level: int, tile: int) -> list[list[bytes]]:
+        """Up to 256 complete subtrees of one level, those that lie below the size, and the nodes above them.
+
+        Row `n` holds the subtrees of 2^n of them, up to that of all 256.
+        """
         key = (level, tile)
         if key not in self._tiles:
             first = tile * WIDTH
             count = min(WIDTH, (self.size >> (level * BITS)) - first)
-            self._tiles[key] = self._read(level, first, count)
+            rows = [self._read(level, first, count)]
+            while len(below := rows[-1]) > 1:
+                rows.append([merkle.node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)])
+            self._tiles[key] = rows
         return self._tiles[key]
 
     def _read(self, level: int, first: int, count: int) -> list[bytes]:
@@ -90,10 +92,4 @@ class StoredTree:
         of = LedgerSubtree
         query = select(of.index, of.hash).where(of.level == level, of.index >= first, of.index < first + count)
         stored = {index: bytes.fromhex(node) for index, node in self._db.execute(query)}
-        return [stored.get(i) or self._folded(level, i) for i in range(first, first + count)]
-
-    def _folded(self, level: int, index: int) -> bytes:
-        nodes = self._tile(level - 1, index)
-        while len(nodes) > 1:
-            nodes = [merkle.node_hash(nodes[i], nodes[i + 1]) for i in range(0, len(nodes), 2)]
-        return nodes[0]
+        return [stored.get(i) or self._tile(level - 1, i)[BITS][0] for i in range(first, first + count)]
