@@ -114,7 +114,10 @@ def _readable(size: int) -> Iterator[None]:
     try:
         yield
     except (ValueError, IndexError) as error:
-        raise IntegrityFailureError("a stored hash is missing or damaged; run `assay verify`", size=size) from error
+        raise IntegrityFailureError(
+            "a stored hash is missing or damaged; run `assay verify` to see what changed, and `assay ledger repair` if "
+            "that says so", size=size,
+        ) from error  # fmt: skip
 
 
 def signed_head(
@@ -127,7 +130,8 @@ def signed_head(
     """
 
     def prove(first: int) -> list[bytes]:
-        return list(StoredTree(db, size).consistency_proof(first, size)) if first <= size else []
+        with _readable(size):
+            return list(StoredTree(db, size).consistency_proof(first, size)) if first <= size else []
 
     if isinstance(key, RemoteSigner):
         key = key.proving(prove, size)

@@ -250,8 +250,9 @@ def roots_at(db: Session, sizes: set[int]) -> tuple[int, dict[int, bytes]]:
             frontier.append(bytes.fromhex(stored_bytes(leaf).decode(errors="replace")))
         except (ValueError, AppError) as error:
             raise IntegrityFailureError(
-                "a stored leaf hash is not hexadecimal; run `assay verify`", size=frontier.size
-            ) from error
+                f"the stored leaf hash of ledger entry {frontier.size} is no hash; run `assay verify` to see what "
+                "changed, and `assay ledger repair` if that says so", size=frontier.size,
+            ) from error  # fmt: skip
         if frontier.size in sizes:
             roots[frontier.size] = frontier.root()
     return frontier.size, roots

@@ -175,3 +175,9 @@ def test_a_wrong_node_is_repaired_on_each_kind_of_database(database: Database, t
     assert repair(database, tmp_path) == 8
     sign(database, tmp_path)
     assert findings(database, tmp_path) == ()
+
+
+def test_a_leaf_hash_that_is_none_is_not_signed_and_the_words_name_the_remedy(ledger: Database, tmp_path: Path) -> None:
+    change(ledger, BROKEN_ROWS["leaf"])
+    with pytest.raises(IntegrityFailureError, match=r"ledger entry 2 is no hash.*`assay ledger repair`"):
+        sign(ledger, tmp_path)
