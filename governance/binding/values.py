@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -25,7 +25,13 @@ class UnboundTypeError(TypeError):
 
 
 def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    return _utc_text(value if value.tzinfo is UTC else value.astimezone(UTC))
+
+
+@lru_cache(maxsize=256)
+def _utc_text(value: datetime) -> str:
+    """Of a time in UTC; the rows of one transaction share a few."""
+    return value.isoformat(timespec="microseconds")
 
 
 def _number(value: float) -> float | None:
