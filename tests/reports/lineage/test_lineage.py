@@ -1,5 +1,6 @@
 """Both ways: what an adapter was made from, and what an event ended up in, also after its erasure."""
 
+import re
 from typing import Any
 
 from governance.ledger.read import ledger_entries
@@ -95,6 +96,9 @@ def test_the_page_shows_nodes_sources_and_an_event(http: Http) -> None:
     assert shown.status_code == 200
     assert "was trained on it" in shown.text
     assert "made by" in shown.text
+    plain = re.sub(r"<[^>]*>", "", shown.text)
+    assert re.search(r"made by run [0-9a-f]{8}\b(?!-)", plain)  # not all 36 characters of the id
+    assert "base model base" not in plain.replace("_", " ")  # a role that says the kind is not followed by it
     part = http.send("GET", f"/models/{world.NAME}/lineage", params={"of": "version:v2", "direction": "sources"})
     assert part.status_code == 200
     assert "report " not in part.text.partition("What an event")[0].partition("<tbody>")[2]
