@@ -18,7 +18,7 @@ from core.errors import ConflictError, InvalidError, NotFoundError, Unauthentica
 from governance.access.key_names import read_name
 from governance.access.owners import person, read_owner
 from governance.access.people import person_of_owner
-from governance.access.rights import holder, rights_of
+from governance.access.rights import check_row, holder, rights_of
 from governance.access.rights_entries import (
     CREATED,
     KEY_RIGHTS,
@@ -118,11 +118,13 @@ def declare_owner(db: Session, *, prefix: str, owner: str, actor: str, now: date
     Raises:
         KeyNotFoundError, InvalidError: no such key, or the owner names nobody.
         OwnerDeclaredError: the key belongs to another person.
+        RightsDifferError: its row says otherwise than the ledger.
     """
     held_by, rights = read_owner(owner), rights_of(db)
     row = db.scalars(select(ApiKey).where(ApiKey.prefix == prefix).with_for_update()).first()
     if row is None:
         raise KeyNotFoundError(f"no key has prefix {prefix!r}; `assay keys list` shows them", prefix=prefix)
+    check_row(rights_of(db), row)
     if row.owner is not None:
         known = rights.person_of(row.owner)
         if person(row.owner) == person(held_by) or (known is not None and known == rights.person_of(held_by)):
@@ -151,10 +153,11 @@ def change_key(
 
     Raises:
         KeyNotFoundError, InvalidError: no such key that is not revoked, or a model is none.
+        RightsDifferError: its row says otherwise than the ledger.
         LastAdminError: no admin key for all models would be left to manage keys.
     """
     rows = _with_admins(db, prefix)
-    row = _live(rows, prefix)
+    row = _live(db, rows, prefix)
     wanted = (role or Role(row.role)).value, row.models if isinstance(models, EllipsisType) else read_models(models)
     if wanted == (row.role, row.models):
         return row
@@ -179,8 +182,9 @@ def rotate_key(
 
     Raises:
         KeyNotFoundError, InvalidError.
+        RightsDifferError: its row says otherwise than the ledger.
     """
-    row = _live(_with_admins(db, prefix), prefix)
+    row = _live(db, _with_admins(db, prefix), prefix)
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise InvalidError(
             f"overlap is {overlap.total_seconds():.0f} s; give 0 to {MAX_OVERLAP.days} days", field="overlap"
@@ -236,10 +240,11 @@ def _keep_an_admin(rows: Sequence[ApiKey], row: ApiKey) -> None:
         )
 
 
-def _live(rows: Sequence[ApiKey], prefix: str) -> ApiKey:
+def _live(db: Session, rows: Sequence[ApiKey], prefix: str) -> ApiKey:
     row = next((r for r in rows if r.prefix == prefix), None)
     if row is None or row.revoked_at is not None:
         raise KeyNotFoundError(f"no key that is in force has prefix {prefix!r}; `assay keys list` shows them")
+    check_row(rights_of(db), row)
     return row
 
 

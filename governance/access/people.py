@@ -196,7 +196,7 @@ def _row(db: Session, who: str, now: datetime) -> Person:
     if row is None:
         models = None if state.models is None else list(state.models)
         row = Person(id=who, role=state.role, models=models, created_at=now, created_by=state.created_by)
-        row.disabled_at = state.revoked_at
+        row.disabled_at, row.temporary = state.revoked_at, state.temporary
         db.add(row)
     return row
 

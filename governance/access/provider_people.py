@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from core.errors import ForbiddenError, InvalidError
 from governance.access.group_rights import GroupRights
 from governance.access.people import PersonTakenError, address_digest, change_rights, create_person
-from governance.access.rights import RightsDifferError, person_caller, person_differences, rights_of
+from governance.access.rights import check_row, person_caller, rights_of
 from governance.access.roles import Caller, Role
 from governance.access.sign_in import set_credentials
 from governance.ledger.append import SYSTEM_ACTOR
@@ -80,13 +80,11 @@ def person_of_claims(
     if row.disabled_at is not None:
         return NoRightsError("this person is disabled; ask an admin")
     if row.subject is None:
-        if differing := person_differences(rights_of(db), row):
-            raise RightsDifferError(row, differing)
+        check_row(rights_of(db), row)
         row.issuer, row.subject = str(claims["iss"]), str(claims["sub"])
         set_credentials(db, row, ["provider"], actor=SYSTEM_ACTOR, now=now)
     if given is not None and (given[0].value, given[1]) != (row.role, row.models):
-        if differing := person_differences(rights_of(db), row):
-            raise RightsDifferError(row, differing)
+        check_row(rights_of(db), row)
         change_rights(db, row.id, role=given[0], models=given[1], actor=SYSTEM_ACTOR, now=now)
     if row.used_at is None or now - row.used_at > USED_EVERY:
         row.used_at = now

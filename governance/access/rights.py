@@ -42,7 +42,11 @@ class RightsDifferError(ForbiddenError):
         what, way = (
             (f"key {row.prefix} ({row.name})", "an admin revokes it and creates another")
             if isinstance(row, ApiKey)
-            else (f"person {row.id}", "an admin sets the role and the scope again (assay people role)")
+            else (
+                f"person {row.id}",
+                "an admin sets again the role and the scope (assay people role), or what the person signs in with "
+                "(assay people reset-password)",
+            )
         )
         super().__init__(
             f"{what} is refused: {'; '.join(found)}. Its row was changed outside Assay; {way}, or whoever holds the "
@@ -71,6 +75,16 @@ def rights_of(db: Session) -> Rights:
     return now
 
 
+def check_row(rights: Rights, row: ApiKey | Person) -> None:
+    """Before a row is relied on, or an entry about it is written, which would make good what it says.
+
+    Raises:
+        RightsDifferError: the row says otherwise than the ledger.
+    """
+    if found := differences(rights, row) if isinstance(row, ApiKey) else person_differences(rights, row):
+        raise RightsDifferError(row, found)
+
+
 def holder(rights: Rights, row: ApiKey) -> Caller:
     """Who a key belongs to.
 
@@ -78,8 +92,7 @@ def holder(rights: Rights, row: ApiKey) -> Caller:
         RightsDifferError: its row says otherwise than the ledger, or that of the person who holds it does.
         UnauthenticatedError: the person who holds it is disabled.
     """
-    if found := differences(rights, row):
-        raise RightsDifferError(row, found)
+    check_row(rights, row)
     who = rights.person_of(row.owner)
     if who is not None and who.revoked_at is not None:
         raise UnauthenticatedError(f"key {row.prefix} belongs to person {who.id}, who is disabled")
@@ -92,8 +105,7 @@ def person_caller(rights: Rights, row: Person) -> Caller:
     Raises:
         RightsDifferError: the row says otherwise than the ledger.
     """
-    if found := person_differences(rights, row):
-        raise RightsDifferError(row, found)
+    check_row(rights, row)
     scope = None if row.models is None else frozenset(row.models)
     return Caller(ACTOR_PREFIX + row.id, Role(row.role), "", row.id, scope, row.id)
 
@@ -146,6 +158,8 @@ def person_differences(rights: Rights, row: Person) -> list[str]:
         found.append(f"its row says {'enabled' if row.disabled_at is None else 'disabled'}, and the ledger does not")
     if credentials_digest(row) != state.credentials:
         found.append("what it signs in with is not what the ledger names")
+    if row.temporary != state.temporary:
+        found.append(f"its password is {'lasting' if row.temporary else 'temporary'}, and its row says otherwise")
     return found
 
 

@@ -19,6 +19,7 @@ KINDS: Final = (
     CREATED, REVOKED, OWNED, RECORDED, KEY_RIGHTS, ROTATED, SESSION_ENDED, PERSON_CREATED, PERSON_RIGHTS, CREDENTIALS,
     DISABLED, ENABLED, RECOVERY_USED, ADDRESS,
 )  # fmt: skip
+TEMPORARY: Final = "temporary password"  # in what an entry of credentials says was set; a person's own is "password"
 ACTOR_PREFIX: Final = "person:"  # of the actor and subject of entries of people; no key may have such a name
 
 
@@ -50,6 +51,7 @@ class PersonState:
     spelt: str | None = None  # the owner of keys from whom the person was made
     credentials: str | None = None  # digest of what the person signs in with
     credentials_at: datetime | None = None  # since when
+    temporary: bool = False  # the password was given by an admin
     recovery_used: frozenset[str] = frozenset()
     address: str | None = None  # keyed digest of the address by which a provider's account may be linked
     revoked_at: datetime | None = None  # disabled since
@@ -159,9 +161,11 @@ class Fold:
         elif kind == PERSON_RIGHTS:
             self.people[who] = replace(found, role=body["role"], models=scope_of(body["models"]))
         elif kind == CREDENTIALS:
+            given, kept = TEMPORARY in body["what"], found.temporary and "password" not in body["what"]
             self.people[who] = replace(
-                found, credentials=body["digest"], credentials_at=_time(entry["at"]), recovery_used=frozenset()
-            )
+                found, credentials=body["digest"], credentials_at=_time(entry["at"]), temporary=given or kept,
+                recovery_used=frozenset(),
+            )  # fmt: skip
         elif kind == ADDRESS:
             self.people[who] = replace(found, address=body["digest"])
         elif kind == RECOVERY_USED:

@@ -12,8 +12,8 @@ from core.db import Database
 from core.errors import InvalidError, UnauthenticatedError
 from governance.access import passwords
 from governance.access.people import find_person
-from governance.access.rights import RightsDifferError, credentials_digest, person_caller, person_differences, rights_of
-from governance.access.rights_entries import ACTOR_PREFIX, CREDENTIALS, RECOVERY_USED, PersonState
+from governance.access.rights import check_row, credentials_digest, person_caller, rights_of
+from governance.access.rights_entries import ACTOR_PREFIX, CREDENTIALS, RECOVERY_USED, TEMPORARY, PersonState
 from governance.access.roles import Caller
 from governance.access.sessions import end_sessions_of_person
 from governance.ledger.append import append_entry
@@ -69,8 +69,7 @@ def check_password(
         if row is None or row.password != stored:
             raise BadCredentialsError
         rights = rights_of(db)
-        if differing := person_differences(rights, row):
-            raise RightsDifferError(row, differing)
+        check_row(rights, row)
         state = rights.people[row.id]
         late = row.temporary and (state.credentials_at is None or now >= state.credentials_at + TEMPORARY_FOR)
         if row.disabled_at is not None or late:
@@ -118,14 +117,19 @@ def enrol(
 def reset_password(db: Session, who: str, *, actor: str, now: datetime) -> str:
     """Give a person a temporary password, shown this once; a second factor is set up anew. Sessions end.
 
+    An account of a provider stays linked, unless what the person signs in with was changed outside Assay: it might be
+    somebody else's.
+
     Raises:
         PersonNotFoundError: there is no such person.
     """
-    row = find_person(db, who)
+    row, state = find_person(db, who), rights_of(db).people.get(who)
+    if state is None or credentials_digest(row) != state.credentials:
+        row.issuer = row.subject = None
     password = passwords.temporary_password()
     row.password, row.temporary = passwords.hash_password(password), True
     row.totp = row.totp_step = row.recovery = None
-    set_credentials(db, row, ["temporary password"], actor=actor, now=now)
+    set_credentials(db, row, [TEMPORARY], actor=actor, now=now)
     return password
 
 

@@ -1,14 +1,16 @@
 """People: declared once, known by an id alone in the ledger, refused when a row says otherwise than the ledger."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from core.db import Database
 from core.errors import InvalidError, UnauthenticatedError
-from governance.access.api_keys import authenticate, change_key, create_key, rotate_key
+from governance.access.api_keys import authenticate, change_key, create_key, declare_owner, revoke_key, rotate_key
 from governance.access.people import (
     PersonNotFoundError,
     PersonTakenError,
@@ -21,6 +23,7 @@ from governance.access.people import (
 )
 from governance.access.rights import RightsDifferError, all_differences, person_caller, rights_of
 from governance.access.roles import Role
+from governance.access.sign_in import reset_password
 from governance.access.signers import signer
 from governance.ledger import guard
 from governance.ledger.append import append_entry
@@ -226,3 +229,39 @@ def test_a_key_whose_scope_end_or_earlier_secret_was_changed_is_refused(database
         db.execute(text(sql))
     with database.read() as db, pytest.raises(RightsDifferError):
         authenticate(db, key, NOW)
+
+
+@SQLITE_FIRST
+def test_no_entry_makes_good_what_was_written_into_the_row_of_a_key(database: Database) -> None:
+    with database.write() as db:
+        row, _ = create_key(db, name="app", role=Role.VIEWER, models=["loans"], actor="admin", now=NOW)
+        prefix = row.prefix
+        db.execute(text("update api_key set role = 'admin'"))
+    changes: list[Callable[[Session], object]] = [
+        lambda db: change_key(db, prefix, models=None, actor="admin", now=NOW),
+        lambda db: rotate_key(db, prefix, actor="admin", now=NOW),
+        lambda db: declare_owner(db, prefix=prefix, owner="Eve", actor="admin", now=NOW),
+    ]
+    for change in changes:
+        with pytest.raises(RightsDifferError, match="the ledger says viewer"), database.write() as db:
+            change(db)
+    with database.write() as db:
+        assert revoke_key(db, prefix=prefix, actor="admin", now=NOW).revoked_at == NOW
+        assert all_differences(db) == {}
+
+
+@SQLITE_FIRST
+def test_a_temporary_password_stays_one_and_a_new_one_links_no_account(database: Database) -> None:
+    add(database, "ada")
+    with database.write() as db:
+        reset_password(db, "ada", actor="admin", now=NOW)
+        assert all_differences(db) == {}
+        db.execute(text("update person set temporary = false"))
+    with database.read() as db, pytest.raises(RightsDifferError, match="its password is temporary"):
+        person_caller(rights_of(db), find_person(db, "ada"))
+    with database.write() as db:
+        db.execute(text("update person set issuer = 'https://evil.example', subject = 'me'"))
+    with database.write() as db:
+        reset_password(db, "ada", actor="admin", now=NOW)
+    with database.read() as db:
+        assert (find_person(db, "ada").subject, all_differences(db)) == (None, {})
