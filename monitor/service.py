@@ -12,7 +12,7 @@ from core import queue
 from core.cache import CacheKind
 from core.errors import ConflictError
 from governance.ledger.append import append_entry
-from governance.policy.tiers import asked
+from governance.policy.tiers import Tier, asked
 from monitor import store
 from monitor.events.columns import DELTA_TYPES
 from monitor.site import Site
@@ -120,11 +120,16 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str, *, agreed:
 
 
 def loosened_by(site: Site, db: Session, model: Model, spec: ModelSpec) -> Loosened:
-    """What a spec loosens of the one in force, and how many people must agree by the tier in force."""
+    """What a spec loosens of the one in force, and how many people must agree by the stricter tier of the two."""
     present = spec_of(site, db, model.id, model.revision)
     found = loosenings(present, spec)
-    tier = asked(present.risk, present.retrain.approval if present.retrain is not None else "none")
-    return Loosened(found, tier.loosening if found else 0)
+    needed = max(tier_of_spec(one).loosening for one in (present, spec))
+    return Loosened(found, needed if found else 0)
+
+
+def tier_of_spec(spec: ModelSpec) -> Tier:
+    """What a spec's tier and retraining policy ask for."""
+    return asked(spec.risk, spec.retrain.approval if spec.retrain is not None else "none")
 
 
 def _windows_to_judge_again(site: Site, db: Session, model: Model, spec: ModelSpec) -> int:

@@ -25,8 +25,8 @@ from governance.policy.stops import (
     set_stop,
     stop_of,
 )
-from governance.policy.tiers import Tier, asked
-from monitor.service import current_spec
+from governance.policy.tiers import Tier
+from monitor.service import current_spec, tier_of_spec
 from monitor.site import Site
 from monitor.store import model as model_named
 from monitor.tables import Model
@@ -80,8 +80,7 @@ def look_at(site: Site, work: Workspace) -> None:
 
 def tier_of(site: Site, db: Session, model: str) -> Tier:
     """What the tier and the policy in force ask of a model."""
-    spec = current_spec(site, db, model).spec
-    return asked(spec.risk, spec.retrain.approval if spec.retrain is not None else "none")
+    return tier_of_spec(current_spec(site, db, model).spec)
 
 
 def stop_model(site: Site, db: Session, model: str, caller: Caller, reason: str) -> Stop:

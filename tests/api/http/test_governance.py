@@ -141,6 +141,14 @@ def test_of_a_model_without_the_tier_a_loosening_is_in_force_at_once_and_recorde
     assert found[-1]["body"]["loosened"] == ["monitors.kpi[accuracy].min"]
 
 
+def test_a_spec_that_raises_the_tier_and_loosens_waits_by_the_higher_one(client: TestClient) -> None:
+    minor = "/api/v1/models/minor"
+    client.put(minor, json={**SPEC, "model": "minor", "risk": "limited"}).raise_for_status()
+    assert client.put(minor, json={**LOOSE, "model": "minor"}).json()["outcome"] == "waits"
+    raised = client.put(minor, json={**SPEC, "model": "minor"})  # only stricter
+    assert (raised.status_code, raised.json()["revision"]) == (200, 2)
+
+
 def test_what_was_asked_for_without_a_name_nobody_can_approve(client: TestClient) -> None:
     change = client.put(PUT, json=LOOSE).json()["change"]  # the first admin key has no owner
     refused = agree(client, change, key(client, "bob", "approver", "Bob"))
