@@ -6,11 +6,16 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from core.errors import ConflictError
 from governance.access.rights import rights_of
 from governance.access.roles import PERMISSIONS, Permission, Role
 from governance.access.signers import Signer
 
 LASTS: Final = timedelta(days=30)  # an approval, an attestation, and a change that waits
+
+
+class ApprovalRefusedError(ConflictError):
+    code = "approval_refused"
 
 
 def people(signers: Sequence[Signer]) -> int:
@@ -22,6 +27,33 @@ def people(signers: Sequence[Signer]) -> int:
         same = [g for g in groups if g & one.marks]
         groups = [g for g in groups if g not in same] + [one.marks.union(*same)]
     return len(groups)
+
+
+def check_other_person(who: Signer, first: Signer, agreed: Sequence[Signer], *, did: str, may: str) -> None:
+    """Agreement takes somebody who is known by name, is not the one it is about, and has not agreed yet.
+
+    Args:
+        first: the one whose act it is about.
+        did, may: what that one did, and what is refused, as the message says it.
+
+    Raises:
+        ApprovalRefusedError.
+    """
+    declare = "an admin declares who holds it: assay keys own"
+    if not who.owners:
+        why = f"{who.named} has no declared owner, and approvals count people; {declare} {who.key} --owner NAME"
+    elif not first.owners:
+        why = (
+            f"{first.named} {did} and has no declared owner, so anybody might be that person; {declare} {first.key} "
+            "--owner NAME"
+        )
+    elif who.marks & first.marks:
+        why = f"{who.named} {did} and may not {may}; ask somebody else"
+    elif same := next((one for one in agreed if one.marks & who.marks), None):
+        why = f"{who.named} has agreed already, as {same.named}; a different person is needed"
+    else:
+        return
+    raise ApprovalRefusedError(why, actor=who.actor)
 
 
 def lost_right(db: Session, who: Signer, permission: Permission, model: str) -> str | None:

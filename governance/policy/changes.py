@@ -10,12 +10,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.canonical import digest
-from core.errors import ConflictError, IntegrityFailureError, InvalidError, NotFoundError
+from core.errors import ConflictError, IntegrityFailureError, NotFoundError
 from governance.access.roles import Permission
 from governance.access.signers import Signer, signer, signer_line
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_entries
-from governance.policy.approvals import LASTS, expired, lost_right, people
+from governance.policy.approvals import LASTS, check_other_person, expired, lost_right, people
+from governance.policy.reasons import read_reason
 from governance.tables import ChangeRequest
 
 ASKED: Final = "change.asked"
@@ -29,10 +30,6 @@ class ChangeNotFoundError(NotFoundError):
 
 class ChangeStateError(ConflictError):
     code = "change_state"
-
-
-class ChangeRefusedError(ConflictError):
-    code = "approval_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +121,9 @@ def approve(db: Session, row: ChangeRequest, who: Signer, reason: str, now: date
         base: digest of the spec in force.
 
     Raises:
-        InvalidError: the reason is empty.
+        InvalidError: the reason is empty or too long.
         ChangeStateError: it does not wait any more, has expired, or the spec in force is another one.
-        ChangeRefusedError: this person asked for it or agreed already, or is not known by name.
+        ApprovalRefusedError: this person asked for it or agreed already, or is not known by name.
     """
     _check_waits(row, now)
     if row.base != base:
@@ -135,10 +132,10 @@ def approve(db: Session, row: ChangeRequest, who: Signer, reason: str, now: date
             change=str(row.id), state="outdated",
         )  # fmt: skip
     found = agreement(db, row, now)
-    _check_person(row, found, who)
+    check_other_person(who, found.asked_by, found.by, did=f"asked for change {row.id}", may="approve it")
     given = people((*found.by, who))
     body = {
-        "by": signer_line(who), "reason": _reason(reason), "digest": row.digest, "base": row.base,
+        "by": signer_line(who), "reason": read_reason(reason), "digest": row.digest, "base": row.base,
         "given": given, "needed": row.needed, "model": row.model,
     }  # fmt: skip
     append_entry(db, kind=APPROVED, actor=who.actor, subject=f"change:{row.id}", body=body, at=now)
@@ -151,7 +148,7 @@ def approve(db: Session, row: ChangeRequest, who: Signer, reason: str, now: date
 def reject(db: Session, row: ChangeRequest, who: Signer, reason: str, now: datetime) -> None:
     """Raises ChangeStateError, InvalidError."""
     _check_waits(row, now)
-    body = {"by": signer_line(who), "reason": _reason(reason), "digest": row.digest, "model": row.model}
+    body = {"by": signer_line(who), "reason": read_reason(reason), "digest": row.digest, "model": row.model}
     append_entry(db, kind=REJECTED, actor=who.actor, subject=f"change:{row.id}", body=body, at=now)
     row.state, row.decided_at = "rejected", now
 
@@ -168,29 +165,6 @@ def _check_waits(row: ChangeRequest, now: datetime) -> None:
         )  # fmt: skip
 
 
-def _check_person(row: ChangeRequest, found: Agreement, who: Signer) -> None:
-    if not who.owners:
-        raise ChangeRefusedError(
-            f"{who.named} has no declared owner, and approvals count people; an admin declares who holds it: "
-            f"assay keys own {who.key} --owner NAME",
-            actor=who.actor,
-        )
-    if not found.asked_by.owners:
-        raise ChangeRefusedError(
-            f"change {row.id} was asked for with {found.asked_by.named}, which has no declared owner, so anybody might "
-            f"be that person; an admin declares who holds it: assay keys own {found.asked_by.key} --owner NAME",
-            actor=who.actor,
-        )
-    if who.marks & found.asked_by.marks:
-        raise ChangeRefusedError(
-            f"{who.named} asked for change {row.id} and may not approve it; ask somebody else", actor=who.actor
-        )
-    if same := next((s for s in found.by if s.marks & who.marks), None):
-        raise ChangeRefusedError(
-            f"{who.named} has agreed already, as {same.named}; a different person is needed", actor=who.actor
-        )
-
-
 def _why_not(db: Session, who: Signer, model: str, at: datetime, now: datetime) -> str | None:
     if who.revoked:
         return f"{who.named} was revoked; approve again with another key"
@@ -199,10 +173,3 @@ def _why_not(db: Session, who: Signer, model: str, at: datetime, now: datetime) 
 
 def _who(db: Session, line: Mapping[str, Any]) -> Signer:
     return signer(db, line["actor"], line.get("key"), line.get("owner"))
-
-
-def _reason(text: str) -> str:
-    kept = " ".join(text.split())
-    if not kept:
-        raise InvalidError("an approval needs a reason; say what you checked", field="reason", value="")
-    return kept[:1000]

@@ -4,7 +4,7 @@ No table repeats it, so that nobody who can write to the database lifts a hold. 
 that their rows carry.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 
@@ -14,10 +14,10 @@ from core.canonical import timestamp
 from core.errors import ConflictError, InvalidError, NotFoundError
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_entries
+from governance.policy.reasons import read_reason
 
 ADDED: Final = "hold.added"
 RELEASED: Final = "hold.released"
-MAX_REASON: Final = 1000  # characters
 
 
 class HeldError(ConflictError):
@@ -91,9 +91,8 @@ def holds(db: Session) -> list[LegalHold]:
                 body["subject"], body["reason"], at, entry["actor"],
             )  # fmt: skip
         elif (held := found.get(body["hold"])) is not None and held.released_at is None:
-            found[held.id] = LegalHold(
-                held.id, held.model, held.begin, held.end, held.subject, held.reason, held.added_at, held.added_by,
-                at, entry["actor"], body["reason"],
+            found[held.id] = replace(
+                held, released_at=at, released_by=entry["actor"], release_reason=body["reason"]
             )  # fmt: skip
     return list(found.values())
 
@@ -131,7 +130,7 @@ def add_hold(
     Raises:
         InvalidError: the end lies before the beginning, or the reason is empty or too long.
     """
-    reason = _reason(reason)
+    reason = read_reason(reason)
     if begin is not None and end is not None and end < begin:
         raise InvalidError(
             f"to is {timestamp(end)}, before from, {timestamp(begin)}; exchange them", field="to", value=timestamp(end)
@@ -157,18 +156,9 @@ def release_hold(db: Session, hold: LegalHold, *, reason: str, actor: str, now: 
     """
     if hold.released_at is not None:
         raise HoldReleasedError(f"legal hold {hold.id} was released by {hold.released_by} already", hold=hold.id)
-    body = {"hold": hold.id, "reason": _reason(reason)}
+    body = {"hold": hold.id, "reason": read_reason(reason)}
     append_entry(db, kind=RELEASED, actor=actor, subject=f"model:{hold.model}", body=body, at=now)
     return hold_of(db, hold.id)
-
-
-def _reason(text: str) -> str:
-    kept = " ".join(text.split())
-    if not kept or len(kept) > MAX_REASON:
-        raise InvalidError(
-            f"reason has {len(kept)} characters; say why in 1 to {MAX_REASON}", field="reason", value=kept[:60]
-        )
-    return kept
 
 
 def _time(text: str | None) -> datetime | None:

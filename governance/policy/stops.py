@@ -4,25 +4,24 @@ No table repeats it, so that nobody who can write to the database lifts a stop. 
 retiring a version and rejecting a run stay possible: they are what a stop is for.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from core.errors import ConflictError, InvalidError
+from core.errors import ConflictError
 from governance.access.roles import Permission
 from governance.access.signers import Signer, signer, signer_line
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_entries
-from governance.policy.approvals import expired, lost_right, people
+from governance.policy.approvals import check_other_person, expired, lost_right, people
+from governance.policy.reasons import read_reason
 
 SET: Final = "stop.set"
 AGREED: Final = "stop.lift_agreed"  # one of several people who must agree
 LIFTED: Final = "stop.lifted"
 DRILLED: Final = "stop.drilled"
-MAX_REASON: Final = 1000  # characters
 
 
 class ModelStoppedError(ConflictError):
@@ -38,10 +37,6 @@ class ModelStoppedError(ConflictError):
 
 class NotStoppedError(ConflictError):
     code = "model_not_stopped"
-
-
-class LiftRefusedError(ConflictError):
-    code = "approval_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +107,7 @@ def set_stop(db: Session, model: str, who: Signer, reason: str, now: datetime) -
         InvalidError: the reason is empty or too long.
         ModelStoppedError: it is stopped already.
     """
-    reason = _reason(reason)
+    reason = read_reason(reason)
     if (stop := stop_of(db, model)) is not None:
         raise ModelStoppedError(model, stop, "another stop")
     body = {"by": signer_line(who), "reason": reason}
@@ -129,15 +124,15 @@ def lift_stop(db: Session, model: str, who: Signer, reason: str, now: datetime, 
     Raises:
         InvalidError: the reason is empty or too long.
         NotStoppedError: the model is not stopped.
-        LiftRefusedError: this person set the stop or has agreed already, or is not known by name.
+        ApprovalRefusedError: this person set the stop or has agreed already, or is not known by name.
     """
-    reason = _reason(reason)
+    reason = read_reason(reason)
     stop = stop_of(db, model)
     if stop is None:
         raise NotStoppedError(f"{model} is not stopped; there is nothing to lift", model=model)
     agreed = agreed_to_lift(db, model, stop, now)
     if needed:
-        _check_person(model, stop, agreed, who)
+        check_other_person(who, stop.by, agreed, did=f"stopped {model}", may="lift the stop")
         agreed = (*agreed, who)
         if (given := people(agreed)) < needed:
             body = {"by": signer_line(who), "reason": reason, "stop": stop.entry, "given": given, "needed": needed}
@@ -152,40 +147,8 @@ def lift_stop(db: Session, model: str, who: Signer, reason: str, now: datetime, 
 
 
 def record_drill(db: Session, model: str, who: Signer, reason: str, now: datetime, found: dict[str, Any]) -> int:
-    body = {"by": signer_line(who), "reason": _reason(reason), **found}
+    body = {"by": signer_line(who), "reason": read_reason(reason), **found}
     return append_entry(db, kind=DRILLED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
-
-
-def _check_person(model: str, stop: Stop, agreed: Sequence[Signer], who: Signer) -> None:
-    if not who.owners:
-        raise LiftRefusedError(
-            f"{who.named} has no declared owner, and the tier of {model} asks for another person; an admin declares "
-            f"who holds it: assay keys own {who.key} --owner NAME",
-            actor=who.actor,
-        )
-    if not stop.by.owners:
-        raise LiftRefusedError(
-            f"{model} was stopped with {stop.by.named}, which has no declared owner, so anybody might be that person; "
-            f"an admin declares who holds it: assay keys own {stop.by.key} --owner NAME",
-            actor=who.actor,
-        )
-    if who.marks & stop.by.marks:
-        raise LiftRefusedError(
-            f"{who.named} stopped {model} and may not lift the stop; ask somebody else", actor=who.actor
-        )
-    if same := next((s for s in agreed if s.marks & who.marks), None):
-        raise LiftRefusedError(
-            f"{who.named} has agreed already, as {same.named}; a different person is needed", actor=who.actor
-        )
-
-
-def _reason(text: str) -> str:
-    kept = " ".join(text.split())
-    if not kept or len(kept) > MAX_REASON:
-        raise InvalidError(
-            f"reason has {len(kept)} characters; say why in 1 to {MAX_REASON}", field="reason", value=kept[:60]
-        )
-    return kept
 
 
 def _at(entry: dict[str, Any]) -> datetime:

@@ -54,7 +54,7 @@ def agree(site: Site, db: Session, model_name: str, change_id: UUID, caller: Cal
     """Agree to a change; the last person who is needed puts it into force.
 
     Raises:
-        ChangeNotFoundError, ChangeStateError, ChangeRefusedError, InvalidError, IntegrityFailureError.
+        ChangeNotFoundError, ChangeStateError, ApprovalRefusedError, InvalidError, IntegrityFailureError.
         What `apply_spec` raises, where the spec does not fit any more.
     """
     model = _held(db, model_name)

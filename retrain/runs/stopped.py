@@ -97,7 +97,7 @@ def lift_model(site: Site, db: Session, model: str, caller: Caller, reason: str)
     """Lift the stop of a model, or agree to it; None once it is lifted, and then its runs go on.
 
     Raises:
-        ModelNotFoundError, InvalidError, NotStoppedError, LiftRefusedError.
+        ModelNotFoundError, InvalidError, NotStoppedError, ApprovalRefusedError.
     """
     _hold(db, model)
     needed = tier_of(site, db, model).lifting

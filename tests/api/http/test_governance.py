@@ -1,6 +1,7 @@
 """The stop switch over HTTP, on the page and at the command line."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,10 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from core.clock import ManualClock
+from core.errors import InvalidError
 from governance.access.api_keys import first_admin
+from governance.access.signers import Signer
+from governance.policy import changes
 from governance.policy.approvals import LASTS
 from governance.tables import ChangeRequest
 from monitor.site import Site
@@ -152,7 +156,17 @@ def test_a_spec_that_raises_the_tier_and_loosens_waits_by_the_higher_one(client:
 def test_what_was_asked_for_without_a_name_nobody_can_approve(client: TestClient) -> None:
     change = client.put(PUT, json=LOOSE).json()["change"]  # the first admin key has no owner
     refused = agree(client, change, key(client, "bob", "approver", "Bob"))
-    assert "no declared owner" in refused.json()["detail"]
+    assert "admin asked for change" in refused.json()["detail"]
+    assert "has no declared owner" in refused.json()["detail"]
+
+
+def test_a_long_reason_is_refused_and_never_cut(client: TestClient, site: Site) -> None:
+    change = client.put(PUT, json=LOOSE, headers=key(client, "ann", "operator", "Ann")).json()["change"]
+    with site.database.write() as db:
+        row, bob = changes.change(db, "router", UUID(change)), Signer("bob", "b", ("Bob",))
+        for decide in (partial(changes.approve, base=row.base), changes.reject):
+            with pytest.raises(InvalidError, match="reason has 1001 characters"):
+                decide(db, row, bob, "x" * 1001, site.clock.now())
 
 
 def test_a_change_expires_and_so_does_an_approval(client: TestClient, clock: ManualClock, site: Site) -> None:

@@ -13,8 +13,8 @@ from core.settings_train import TrainSettings
 from governance.access.api_keys import change_key
 from governance.access.roles import Role
 from governance.ledger.read import ledger_rows
-from governance.policy.approvals import LASTS
-from governance.policy.stops import LiftRefusedError, ModelStoppedError, NotStoppedError, stop_of
+from governance.policy.approvals import LASTS, ApprovalRefusedError
+from governance.policy.stops import ModelStoppedError, NotStoppedError, stop_of
 from governance.tables import LedgerEntry
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -197,7 +197,7 @@ def test_of_a_high_risk_model_another_person_lifts_the_stop(site: Site, base: Pa
     for actor, owner, words in (
         ("ann", "", "stopped"), ("ann's other key", "Ann", "stopped"), ("nobody's", None, "no declared owner"),
     ):  # fmt: skip
-        with pytest.raises(LiftRefusedError, match=words):
+        with pytest.raises(ApprovalRefusedError, match=words):
             lift(site, actor, owner)
     assert lift(site, "bob")
     with site.database.read() as db:
@@ -208,7 +208,7 @@ def test_two_approvals_in_the_policy_ask_for_two_people(site: Site, base: Path, 
     high(site, base, "two")
     stop(site)
     assert not lift(site, "bob")
-    with pytest.raises(LiftRefusedError, match="agreed already"):
+    with pytest.raises(ApprovalRefusedError, match="agreed already"):
         lift(site, "bob's other key", "BOB")
     assert lift(site, "carl")
     stop(site)  # what was agreed of an earlier stop does not count
