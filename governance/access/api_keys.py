@@ -88,7 +88,7 @@ def create_key(
         KeyNameTakenError: the name is or was in use. A revoked key keeps its name, because the ledger identifies
             actors by it.
     """
-    taken = db.scalars(select(ApiKey.name)).all()
+    taken = _names(db)
     name = read_name(name, taken)
     if name in taken:
         raise KeyNameTakenError(
@@ -202,7 +202,7 @@ def rotate_key(
 
 
 def revoke_key(db: Session, *, prefix: str, actor: str, now: datetime) -> ApiKey:
-    """Revoke a key: it is refused as soon as the transaction commits. Revoking it twice changes nothing.
+    """Revoke a key: it is refused as soon as the transaction commits. Its row then is as the ledger says.
 
     Raises:
         KeyNotFoundError: no key has this prefix.
@@ -212,14 +212,34 @@ def revoke_key(db: Session, *, prefix: str, actor: str, now: datetime) -> ApiKey
     row, state = next((r for r in rows if r.prefix == prefix), None), rights_of(db).keys.get(prefix)
     if row is None:
         row = _lost_row(db, prefix, state, now)
-    if row.revoked_at is not None and (state is None or state.revoked_at is not None):
-        return row
-    if _manages(row):
-        _keep_an_admin(rows, row)
-    row.revoked_at = row.revoked_at or now
-    end_sessions(db, prefix, "key revoked", now)
-    append_entry(db, kind=REVOKED, actor=actor, subject=f"key:{prefix}", body={"name": row.name}, at=now)
+    if row.revoked_at is None or (state is not None and state.revoked_at is None):
+        if _manages(row):
+            _keep_an_admin(rows, row)
+        row.revoked_at = row.revoked_at or now
+        end_sessions(db, prefix, "key revoked", now)
+        name = row.name if state is None else state.name
+        append_entry(db, kind=REVOKED, actor=actor, subject=f"key:{prefix}", body={"name": name}, at=now)
+    if state is not None:
+        _set_as_recorded(db, row, state)
     return row
+
+
+def _set_as_recorded(db: Session, row: ApiKey, state: KeyState) -> None:
+    """Undo what was changed of a revoked key outside Assay; its name, unless another row was given it."""
+    row.role, row.owner, row.created_by = state.role, state.owner, state.created_by
+    row.models = None if state.models is None else list(state.models)
+    if row.name != state.name and db.scalar(select(ApiKey.id).where(ApiKey.name == state.name)) is None:
+        row.name = state.name
+
+
+def _names(db: Session) -> set[str]:
+    """Every name that a key has or had, as the table and the ledger say."""
+    return {*db.scalars(select(ApiKey.name)), *rights_of(db).names}
+
+
+def _free_admin_name(db: Session) -> str:
+    taken = _names(db)
+    return next(n for n in ("admin", *(f"admin-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
 
 
 def _with_admins(db: Session, prefix: str) -> Sequence[ApiKey]:
@@ -264,11 +284,11 @@ def _new_secret(prefix: str) -> str:
 
 def _lost_row(db: Session, prefix: str, state: KeyState | None, now: datetime) -> ApiKey:
     """A row for a key that only the ledger knows, because it was deleted outside Assay; it opens nothing."""
-    if state is None or state.revoked_at is not None:
+    if state is None:
         raise KeyNotFoundError(f"no key has prefix {prefix!r}; `assay keys list` shows them", prefix=prefix)
     row = ApiKey(
         name=state.name, prefix=prefix, hash=_hash(f"lost {prefix}"), role=state.role, owner=state.owner,
-        created_at=now, created_by=state.created_by, revoked_at=now,
+        created_at=now, created_by=state.created_by, revoked_at=state.revoked_at or now,
     )  # fmt: skip
     db.add(row)
     return row
@@ -307,9 +327,10 @@ def first_admin(site: Installation) -> str | None:
     """Create the first admin key of an installation; None if there has ever been one."""
     try:
         with site.database.write() as db:
+            name = _free_admin_name(db)  # before the count, which then knows the key that took a name
             if db.scalar(select(func.count()).select_from(ApiKey).where(ApiKey.role == Role.ADMIN.value)):
                 return None
-            return create_key(db, name="admin", role=Role.ADMIN, actor=SYSTEM_ACTOR, now=site.clock.now())[1]
+            return create_key(db, name=name, role=Role.ADMIN, actor=SYSTEM_ACTOR, now=site.clock.now())[1]
     except IntegrityError:  # another process that started at the same moment created it, and prints it
         return None
 
@@ -328,8 +349,7 @@ def reset_admin(site: Installation) -> tuple[ApiKey, str, list[str]]:
             select(ApiKey).where(ApiKey.role == Role.ADMIN.value).order_by(ApiKey.prefix).with_for_update()
         ).all()
         own = [row for row in admins if row.created_by == SYSTEM_ACTOR and row.revoked_at is None]
-        taken = set(db.scalars(select(ApiKey.name).where(ApiKey.name.startswith("admin"))))
-        name = next(n for n in ("admin", *(f"admin-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+        name = _free_admin_name(db)
         row, key = create_key(db, name=name, role=Role.ADMIN, actor=SYSTEM_ACTOR, now=now)
         for old in own:
             revoke_key(db, prefix=old.prefix, actor=SYSTEM_ACTOR, now=now)

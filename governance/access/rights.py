@@ -111,12 +111,12 @@ def person_caller(rights: Rights, row: Person) -> Caller:
 
 
 def differences(rights: Rights, row: ApiKey) -> list[str]:
-    """What a key's row says otherwise than the ledger, in words; of a key that both call revoked, nothing counts."""
+    """What a key's row says otherwise than the ledger, in words; of a revoked key, who it was and what it was for."""
     state = rights.keys.get(row.prefix)
     if state is None:
         return ["the ledger has no entry of its creation"]
-    if state.revoked_at is not None:
-        return [] if row.revoked_at is not None else ["it was revoked, and its row says it was not"]
+    if state.revoked_at is not None and row.revoked_at is None:
+        return ["it was revoked, and its row says it was not"]
     found = [
         f"its {what} is {here or 'nobody'}, and the ledger says {there or 'nobody'}"
         for what, here, there in (
@@ -126,6 +126,8 @@ def differences(rights: Rights, row: ApiKey) -> list[str]:
         if here != there
     ]  # fmt: skip
     found += _scope_differs(scope_of(row.models), state.models)
+    if state.revoked_at is not None:
+        return found
     for what, at, said in (
         ("end", row.expires_at, state.expires_at), ("end of its earlier secret", row.earlier_until, state.earlier_until)
     ):  # fmt: skip
@@ -186,8 +188,8 @@ def all_differences(db: Session) -> dict[str, str]:
     found = {prefix: (row.name, differences(rights, row)) for prefix, row in keys.items()}
     found |= {ACTOR_PREFIX + who: (who, person_differences(rights, row)) for who, row in people.items()}
     for prefix, state in rights.keys.items():
-        if prefix not in keys and state.revoked_at is None:
-            found[prefix] = (state.name, ["its row is gone, and it was never revoked"])
+        if prefix not in keys:
+            found[prefix] = (state.name, ["its row is gone, and a key is never removed, only revoked"])
     for who in rights.people:
         if who not in people:
             found[ACTOR_PREFIX + who] = (who, ["its row is gone, and a person is never removed, only disabled"])

@@ -10,7 +10,7 @@ from api.app import create_app
 from api.processes import system_alarms
 from core.db import Database
 from core.errors import InvalidError, UnauthenticatedError
-from governance.access.api_keys import authenticate, create_key, first_admin, key_named, revoke_key
+from governance.access.api_keys import KeyNameTakenError, authenticate, create_key, first_admin, key_named, revoke_key
 from governance.access.rights import RightsDifferError, all_differences, holder, record_secrets, rights_of
 from governance.access.roles import Role
 from governance.ledger import guard
@@ -77,10 +77,50 @@ def test_neither_another_secret_nor_a_revocation_taken_back_nor_a_row_of_ones_ow
         with pytest.raises(RightsDifferError, match="its secret is another one"):
             holder(rights_of(db), row)
         found = all_differences(db)
-    assert found[own.split("_")[1]] == "own: its row is gone, and it was never revoked"
+    assert found[own.split("_")[1]] == "own: its row is gone, and a key is never removed, only revoked"
     revoke(site.database, own)  # a row that was lost comes back as a revoked one
     with site.database.read() as db:
         assert own.split("_")[1] not in all_differences(db)
+    change(site.database, "delete from api_key where name = 'own'")
+    with site.database.read() as db:
+        assert own.split("_")[1] in all_differences(db)
+    revoke(site.database, own)
+    with site.database.read() as db:
+        assert own.split("_")[1] not in all_differences(db)
+
+
+REVOKED = {
+    "name = 'eve'": "its name is eve, and the ledger says eye",
+    "role = 'admin'": "its role is admin, and the ledger says viewer",
+    "owner = 'Bea'": "its owner is Bea, and the ledger says Ann",
+    "models = '[]'": "its scope is no model, and the ledger says all models",
+}
+
+
+@pytest.mark.parametrize("column", REVOKED)
+def test_a_revoked_key_that_was_changed_is_named_until_it_is_revoked_again(site: Site, column: str) -> None:
+    key = make(site.database, "eye", owner="Ann")
+    prefix = key.split("_")[1]
+    revoke(site.database, key)
+    change(site.database, f"update api_key set {column} where prefix = '{prefix}'")
+    with site.database.read() as db:
+        assert all_differences(db) == {prefix: f"{'eve' if 'eve' in column else 'eye'}: {REVOKED[column]}"}
+    with pytest.raises(KeyNameTakenError):  # whoever acted under a name keeps it
+        make(site.database, "eye")
+    revoke(site.database, key)
+    with site.database.read() as db:
+        assert all_differences(db) == {}
+        assert len(ledger_entries(db, ("key.revoked",))) == 1
+
+
+def test_a_key_is_revoked_though_another_row_was_given_its_name(site: Site) -> None:
+    eye, ear = make(site.database, "eye"), make(site.database, "ear")
+    change(site.database, "update api_key set name = 'x' where name = 'eye'")
+    change(site.database, "update api_key set name = 'eye' where name = 'ear'")
+    for key in (eye, ear, eye):
+        revoke(site.database, key)
+    with site.database.read() as db:
+        assert all_differences(db) == {}
 
 
 def test_a_difference_alarms_until_the_key_is_as_the_ledger_says(site: Site) -> None:
