@@ -45,7 +45,7 @@ def _columns(mapper: Mapper[Any]) -> list[str]:
 
 
 def rows(connection: sqlite3.Connection, target: Target) -> list[Row]:
-    """Rows of a table; of keys those that open something, for of a revoked one nothing counts."""
+    """Rows of a table; of keys those that open something, for the secret and the end of a revoked one do not count."""
     valid = " where revoked_at is null" if target.name == "api_key" else ""
     cursor = connection.execute(f'select * from "{target.name}"{valid}')
     names = [column[0] for column in cursor.description]
