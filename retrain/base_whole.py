@@ -14,7 +14,8 @@ from retrain.base_library import backbone_of, source_of
 from retrain.base_weights import Shapes, wrong
 
 EMBEDDING: Final = re.compile(
-    r"(embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|word_embedding|shared)\.weight$"
+    r"(embed_tokens|tokens_embed|word_embeddings?|wte|embed_in|input_embedding|tok_embeddings|shared|(^|\.)embeddings"
+    r"|^transformer\.w)\.weight$"
 )
 LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 FEW: Final = 2  # a layer that lacks more than so many tensors is one of another kind

@@ -55,7 +55,7 @@ def config(kind: str, **more: Any) -> Any:
     if kind == "distilbert":
         sizes = {"vocab_size": len(WORDS), "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64,
                  "max_position_embeddings": 64, "pad_token_id": 0}  # fmt: skip
-    if kind == "gpt2":
+    if kind in ("gpt2", "openai-gpt"):
         sizes = {"vocab_size": len(WORDS), "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64,
                  "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 4}  # fmt: skip
     if kind == "opt":

@@ -261,6 +261,12 @@ def test_a_base_that_lacks_a_tensor_is_refused_on_its_files(kind: str, name: str
         check_recipe(recipe(folder), folder)
 
 
+@pytest.mark.parametrize("kind", ["mamba", "openai-gpt"])
+def test_a_whole_base_is_taken_whatever_its_table_of_words_is_called(kind: str, tmp_path: Path) -> None:
+    folder = random_bases.base(tmp_path / "base", kind, auto="AutoModelForCausalLM", labels=())
+    check_recipe(recipe(folder, task="causal_lm"), folder)
+
+
 def test_files_that_are_missing_or_cut_short_are_named(bert: Path, tmp_path: Path) -> None:
     import shutil
 
