@@ -45,10 +45,11 @@ class Shown:
 
     @property
     def document(self) -> dict[str, Any]:
+        dated = self.entry if self.node.kind != "run" else None  # that of a run is made when its training has ended
         return {
             "node": self.node.digest, "kind": self.node.kind, "name": self.node.name, **self.node.facts, **self.more,
             "declared": self.declared, "entry": self.entry.index if self.entry else None,
-            "at": self.entry.at if self.entry else self.more.get("at"), "standing": self.standing,
+            "at": dated.at if dated else self.more.get("at"), "standing": self.standing,
         }  # fmt: skip
 
 

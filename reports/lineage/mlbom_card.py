@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from governance.policy.tiers import asked
 from monitor.spec.model import ModelSpec
 from reports.lineage.graph import Graph
 
@@ -33,7 +34,7 @@ def model_card(
         "ethicalConsiderations": [{"name": n, "mitigationStrategy": how} for n, how in _ethics(card, spec, graph)],
         "fairnessAssessments": [
             {"groupAtRisk": f"groups of {check['by']}", "harms": f"{check['metric']} {check['challenger']}",
-             "mitigationStrategy": f"gate fairness, limit {check['limit']}"}
+             "mitigationStrategy": f"gate fairness, limit {'not set' if check['limit'] is None else check['limit']}"}
             for judged in card["judged"] for check in judged["fairness"]
         ],
     }  # fmt: skip
@@ -90,14 +91,11 @@ def _metrics(card: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What the version reached on held-out rows, with its interval."""
     for judged in card["judged"][-1:]:
         for line in judged["evaluation"]:
-            own = line.get("challenger") if isinstance(line.get("challenger"), Mapping) else line
-            if not isinstance(own, Mapping) or own.get("value") is None:
+            if line["model"] != "challenger" or line["value"] is None:  # the other side is the champion of then
                 continue
-            found: dict[str, Any] = {"type": str(line.get("metric") or line.get("name")), "value": str(own["value"])}
-            if line.get("rows"):
-                found["slice"] = str(line["rows"])
-            if own.get("low") is not None and own.get("high") is not None:
-                found["confidenceInterval"] = {"lowerBound": str(own["low"]), "upperBound": str(own["high"])}
+            found: dict[str, Any] = {"type": str(line["name"]), "value": str(line["value"]), "slice": str(line["rows"])}
+            if line["low"] is not None and line["high"] is not None:
+                found["confidenceInterval"] = {"lowerBound": str(line["low"]), "upperBound": str(line["high"])}
             yield found
 
 
@@ -117,7 +115,10 @@ def _fairness(spec: ModelSpec) -> str:
 
 
 def _approvals(spec: ModelSpec) -> str:
-    return spec.retrain.approval if spec.retrain is not None else "none"
+    if spec.retrain is None:
+        return "none"
+    tier = asked(spec.risk, spec.retrain.approval)
+    return f"{tier.promotion or 'none'}" + (", and a validator's attestation" if tier.attestation else "")
 
 
 def _explained(recipe: Mapping[str, Any]) -> str:

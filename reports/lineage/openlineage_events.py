@@ -37,8 +37,9 @@ def run_events(graph: Graph, origin: str) -> "list[RunEvent]":
 
 def _of_run(graph: Graph, run: Shown, origin: str) -> "list[RunEvent]":
     shown, told = graph.shown, run.document
-    sets = [shown[s.node] for s in run.node.sources if s.node in shown and shown[s.node].node.kind == "dataset"]
-    others = [shown[s.node] for s in run.node.sources if s.node in shown and shown[s.node].node.kind != "dataset"]
+    read = {s.node: shown[s.node] for s in run.node.sources if s.node in shown}  # a champion may teach too
+    sets = [one for one in read.values() if one.node.kind == "dataset"]
+    others = [one for one in read.values() if one.node.kind != "dataset"]
     made = [one for one in shown.values() if any(s.node == run.node.digest and s.role == "made_by"
                                                  for s in one.node.sources)]  # fmt: skip
     origins = {s.node: shown[s.node] for one in sets for s in one.node.sources if s.node in shown}

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,11 @@ from monitor.site import Site
 from monitor.store import model as model_named
 from reports.lineage.graph import graph_of
 from reports.lineage.model_signature import signature_of, signing_key
+from reports.lineage.openlineage_events import run_events
 from reports.lineage.prov_documents import prov_document
+from retrain import store
 from retrain.provenance.declarations import declare
+from retrain.tables import Run
 from tests.retrain import lending, world
 from tests.retrain.registry.test_versions import Http
 
@@ -32,6 +37,12 @@ def export(http: Http, form: str, **params: str) -> bytes:
     assert answer.status_code == 200, answer.text
     content: bytes = answer.content
     return content
+
+
+def _run(site: Site) -> Run:
+    with site.database.read() as db:
+        (run,) = store.runs(db, model_named(db, world.NAME).id)
+        return run
 
 
 def test_prov_is_read_by_its_library_as_the_same_document(lent: Site, http: Http) -> None:
@@ -81,6 +92,25 @@ def test_openlineage_events_pass_through_the_client_and_come_back_the_same(http:
     assert all(e["run"]["facets"]["parent"]["run"]["runId"] != e["run"]["runId"] for e in sent[:8])
 
 
+def test_a_run_begins_before_its_training_ends_and_reads_each_source_once(lent: Site) -> None:
+    with lent.database.write() as db:
+        model = model_named(db, world.NAME)
+        run, v2 = db.get_one(Run, _run(lent).id), store.version(db, model.id, "v2", world.NAME)
+        began = run.created_at = v2.created_at - timedelta(hours=1)
+        db.flush()
+        graph = graph_of(db, model)
+        node = next(one for one in graph.shown.values() if one.node.kind == "run")
+        twice = replace(node, node=replace(node.node, sources=(*node.node.sources, *node.node.sources)))
+        events = run_events(replace(graph, shown={**graph.shown, node.node.digest: twice}), "here")
+        db.rollback()
+    steps = [one for one in events if not one.job.name.endswith(".reporting")]
+    times = [datetime.fromisoformat(one.eventTime) for one in steps]
+    assert times == sorted(times)
+    assert times[0] == began
+    read = [[source.name for source in one.inputs] for one in steps]
+    assert all(len(names) == len(set(names)) for names in read)
+
+
 @pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 def test_a_dataset_is_read_and_its_rows_are_loaded_by_mlcroissant(lent: Site, http: Http, tmp_path: Path) -> None:
     mlc = pytest.importorskip("mlcroissant")
@@ -119,7 +149,11 @@ def test_a_bom_passes_the_strict_validator_and_its_model_card_is_whole(lent: Sit
     top, *others = found["components"]
     assert (top["type"], top["name"], top["version"]) == ("machine-learning-model", world.NAME, "v2")
     assert {"modelParameters", "quantitativeAnalysis", "considerations", "properties"} <= set(top["modelCard"])
-    assert top["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    reached = top["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
+    own = [e for e in _run(lent).evaluation["evaluations"] if e["model"] == "challenger"]
+    assert [(m["type"], m["slice"], m["value"]) for m in reached] == [
+        (e["name"], e["rows"], str(e["value"])) for e in own
+    ]
     references = {one["ref"] for one in top["modelCard"]["modelParameters"]["datasets"]}
     assert references == {c["bom-ref"] for c in others if c["type"] == "data"}
     base = next(c for c in others if c["type"] == "machine-learning-model")
