@@ -11,7 +11,7 @@ from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
 from api.commands.people import Models, RoleName, models_words, rights_words, scope
 from api.commands.serve import Home, configured, existing_database
-from core.clock import Clock, SystemClock
+from core.clock import Clock, SystemClock, from_now
 from core.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ def rotate(
     as_json: JsonFlag = False,
 ) -> None:
     """Give a key another secret, shown once; name, role, scope and owner stay."""
-    body: dict[str, object] = {"overlap_s": 0 if overlap in ("0", "0s") else int(_span(overlap).total_seconds())}
+    body: dict[str, object] = {
+        "overlap_s": 0 if overlap in ("0", "0s") else int(_span(overlap, "--overlap").total_seconds())
+    }
     body |= {} if expires is None else {"expires_at": _end(expires)}
     answer = client().json("POST", f"/api/v1/keys/{quote(prefix, safe='')}/rotate", json=body)
     if as_json:
@@ -164,20 +166,20 @@ def _ends(item: dict[str, Any]) -> str:
     return f"ends {item['expires_at'][:16]}" if item["expires_at"] else "in force"
 
 
-def _span(text: str) -> timedelta:
+def _span(text: str, option: str) -> timedelta:
     from monitor.spec.duration import duration
 
     try:
         return duration(text)
     except ValueError as error:
-        raise InvalidError(f"{error}", field="overlap", value=text) from error
+        raise InvalidError(f"{option}: {error}", field=option, value=text) from error
 
 
 def _end(text: str | None) -> str | None:
     """When a key ends: a time as given, or so long from now."""
     if text is None or "T" in text or "-" in text:
         return text
-    return (SystemClock().now() + _span(text)).isoformat()
+    return from_now(SystemClock().now(), _span(text, "--expires")).isoformat()
 
 
 @dataclass(frozen=True)

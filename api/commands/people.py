@@ -115,7 +115,7 @@ def reset(
 ) -> None:
     """Give a temporary password, shown once; the person sets another and a second factor at the next sign-in."""
     if here or home is not None:
-        answer: dict[str, Any] = {"person": who, "password": _reset_here(who, home), "hours": 72}
+        answer = _reset_here(who, home)
     else:
         answer = client().json("POST", f"/api/v1/people/{quote(who, safe='')}/reset-password")
     said = (
@@ -165,18 +165,21 @@ def _said(answer: dict[str, Any], words: str, *, as_json: bool) -> None:
         console.print(words, markup=False, soft_wrap=True)
 
 
-def _reset_here(who: str, home: Path | None) -> str:
+def _reset_here(who: str, home: Path | None) -> dict[str, Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from governance.access.sign_in import reset_password
+    from governance.access.sign_in import TEMPORARY_FOR, reset_password
     from governance.ledger.append import SYSTEM_ACTOR
+    from governance.ledger.keys import session_key
 
-    database = existing_database(configured(home))
+    settings = configured(home)
+    database, key = existing_database(settings), session_key(settings.home_dir)
     try:
         with database.write() as db:
-            return reset_password(db, who, actor=SYSTEM_ACTOR, now=SystemClock().now())
+            password = reset_password(db, who, key=key, actor=SYSTEM_ACTOR, now=SystemClock().now())
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise InvalidError(f"db.url: the database cannot be used: {reason}", field="db.url") from error
     finally:
         database.dispose()
+    return {"person": who, "password": password, "hours": TEMPORARY_FOR.total_seconds() / 3600}

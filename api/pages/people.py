@@ -13,7 +13,6 @@ from api.pages.render import Form, PageRoute, page
 from core.errors import InvalidError
 from governance.access import people
 from governance.access.api_keys import create_key, revoke_key
-from governance.access.attempts import unlock
 from governance.access.review import access_review
 from governance.access.roles import Caller, Permission, Role
 from governance.access.sign_in import reset_password
@@ -68,8 +67,7 @@ def enable(caller: Manager, person: str, site: SiteDep, db: Db, request: Request
 @router.post("/people/{person}/password")
 def password(caller: Manager, person: str, site: SiteDep, db: Db, request: Request) -> HTMLResponse:
     forget_callers(request, db)
-    made = reset_password(db, person, actor=caller.name, now=site.clock.now())
-    unlock(db, person, site.keys.session)
+    made = reset_password(db, person, key=site.keys.session, actor=caller.name, now=site.clock.now())
     return _page(site, db, request, caller, f"Temporary password of {person}, shown this once:", made)
 
 

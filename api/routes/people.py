@@ -15,7 +15,6 @@ from api.http.reach import Reach
 from api.routes.keys import Manager, Scope
 from core.errors import InvalidError
 from governance.access import people
-from governance.access.attempts import unlock
 from governance.access.review import access_review, as_csv
 from governance.access.rights import person_differences, rights_of
 from governance.access.roles import Caller, Permission, Role
@@ -87,8 +86,7 @@ def add(caller: Manager, body: PersonIn, site: SiteDep, db: Db) -> PersonOut:
 def reset(caller: Manager, person: str, site: SiteDep, db: Db, request: Request) -> PasswordOut:
     """Give a temporary password; the person sets another at the next sign-in, and a second factor anew."""
     forget_callers(request, db)
-    password = reset_password(db, person, actor=caller.name, now=site.clock.now())
-    unlock(db, person, site.keys.session)
+    password = reset_password(db, person, key=site.keys.session, actor=caller.name, now=site.clock.now())
     return PasswordOut(person=person, password=password, hours=TEMPORARY_FOR.total_seconds() / 3600)
 
 

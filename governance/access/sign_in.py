@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from core.db import Database
 from core.errors import InvalidError, UnauthenticatedError
 from governance.access import passwords
+from governance.access.attempts import unlock
 from governance.access.people import find_person
 from governance.access.rights import check_row, credentials_digest, person_caller, rights_of
 from governance.access.rights_entries import ACTOR_PREFIX, CREDENTIALS, RECOVERY_USED, TEMPORARY, PersonState
@@ -114,11 +115,14 @@ def enrol(
     return person_caller(rights_of(db), row), tuple(asked["recovery"])
 
 
-def reset_password(db: Session, who: str, *, actor: str, now: datetime) -> str:
-    """Give a person a temporary password, shown this once; a second factor is set up anew. Sessions end.
+def reset_password(db: Session, who: str, *, key: bytes, actor: str, now: datetime) -> str:
+    """Give a person a temporary password, shown this once; a second factor is set up anew. Sessions and a lock end.
 
     An account of a provider stays linked, unless what the person signs in with was changed outside Assay: it might be
     somebody else's.
+
+    Args:
+        key: the session key.
 
     Raises:
         PersonNotFoundError: there is no such person.
@@ -130,6 +134,7 @@ def reset_password(db: Session, who: str, *, actor: str, now: datetime) -> str:
     row.password, row.temporary = passwords.hash_password(password), True
     row.totp = row.totp_step = row.recovery = None
     set_credentials(db, row, [TEMPORARY], actor=actor, now=now)
+    unlock(db, who, key)
     return password
 
 

@@ -55,7 +55,7 @@ def load_or_create(home: Path, origin: str, signer: SignerSettings | None = None
             "stored so far would match nobody", field="subject.key",
         )  # fmt: skip
     subject = bytes.fromhex(_secret(folder / "subject.key", lambda: secrets.token_hex(32)))
-    session = bytes.fromhex(_secret(folder / "session.key", lambda: secrets.token_hex(32)))
+    session = session_key(home)
     documents: NoteSigner | None = None
     if signer.kind == "file":
         _first_key(folder, origin)
@@ -79,6 +79,11 @@ def load_or_create(home: Path, origin: str, signer: SignerSettings | None = None
     if not (folder / "ledger.vkey").exists():
         publish(folder, signing.vkey)
     return Keys(signing=signing, documents=documents or signing, subject=subject, session=session)
+
+
+def session_key(home: Path) -> bytes:
+    """The key that sessions are sealed with; made where there is none."""
+    return bytes.fromhex(_secret(home / "keys" / "session.key", lambda: secrets.token_hex(32)))
 
 
 def signer_of(signer: SignerSettings, home: Path, origin: str) -> LedgerSigner:

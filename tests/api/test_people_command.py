@@ -40,6 +40,9 @@ def test_people_are_declared_given_rights_reviewed_and_disabled(start_server: Ca
     assert httpx2.get(f"{service.url}/api/v1/models", headers={"Authorization": f"Bearer {key['key']}"}).is_success
     assert cli("keys", "scope", key["prefix"], "--model", "loans") == f"{key['prefix']} (cli) is viewer for loans.\n"
     assert "approver for loans" in cli("keys", "role", key["prefix"], "approver")
+    for option in ("--overlap", "--expires"):
+        assert f"{option}: '1 hour' is not a duration" in cli("keys", "rotate", key["prefix"], option, "1 hour", code=2)
+    assert "lie outside the calendar" in cli("keys", "rotate", key["prefix"], "--expires", "99999999d", code=2)
     turned = cli("keys", "rotate", key["prefix"], "--overlap", "1h")
     assert "The old secret opens until" in turned
     for secret in (key["key"], turned.splitlines()[0]):
@@ -53,7 +56,8 @@ def test_people_are_declared_given_rights_reviewed_and_disabled(start_server: Ca
     refused = httpx2.get(f"{service.url}/api/v1/models", headers={"Authorization": f"Bearer {turned.split()[0]}"})
     assert refused.status_code == 401
     here = assay("people", "reset-password", "ada", "--here", "--home", str(service.home), "--json")
-    assert json.loads(here.stdout)["person"] == "ada"
+    given = json.loads(here.stdout)
+    assert (given["person"], given["hours"]) == ("ada", 72)
     assert "no person" in assay("people", "reset-password", "eve", "--here", "--home", str(service.home)).stderr
 
 

@@ -30,7 +30,7 @@ def declared(site: Site, who: str = "ada", role: Role = Role.VIEWER) -> str:
     """A person with a temporary password."""
     with site.database.write() as db:
         create_person(db, who=who, role=role, models=None, actor="admin", now=site.clock.now())
-        return reset_password(db, who, actor="admin", now=site.clock.now())
+        return reset_password(db, who, key=site.keys.session, actor="admin", now=site.clock.now())
 
 
 def strict(site: Site) -> Site:

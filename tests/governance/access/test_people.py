@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from core.db import Database
 from core.errors import InvalidError, UnauthenticatedError
 from governance.access.api_keys import authenticate, change_key, create_key, declare_owner, revoke_key, rotate_key
+from governance.access.attempts import Attempt, LockedError, check_open, count_failure
 from governance.access.people import (
     PersonNotFoundError,
     PersonTakenError,
@@ -232,6 +233,20 @@ def test_a_key_whose_scope_end_or_earlier_secret_was_changed_is_refused(database
 
 
 @SQLITE_FIRST
+def test_a_new_password_ends_the_lock_of_the_account(database: Database) -> None:
+    add(database, "ada")
+    attempt = Attempt("192.0.2.7", "ada")
+    with database.write() as db:
+        assert "account" in count_failure(db, attempt, b"key", NOW, failures=1, lock=timedelta(minutes=15))
+    elsewhere = Attempt("192.0.2.8", "ada")
+    with database.read() as db, pytest.raises(LockedError):
+        check_open(db, elsewhere, b"key", NOW)
+    with database.write() as db:
+        reset_password(db, "ada", key=b"key", actor="assay", now=NOW)
+        check_open(db, elsewhere, b"key", NOW)
+
+
+@SQLITE_FIRST
 def test_no_entry_makes_good_what_was_written_into_the_row_of_a_key(database: Database) -> None:
     with database.write() as db:
         row, _ = create_key(db, name="app", role=Role.VIEWER, models=["loans"], actor="admin", now=NOW)
@@ -254,7 +269,7 @@ def test_no_entry_makes_good_what_was_written_into_the_row_of_a_key(database: Da
 def test_a_temporary_password_stays_one_and_a_new_one_links_no_account(database: Database) -> None:
     add(database, "ada")
     with database.write() as db:
-        reset_password(db, "ada", actor="admin", now=NOW)
+        reset_password(db, "ada", key=b"key", actor="admin", now=NOW)
         assert all_differences(db) == {}
         db.execute(text("update person set temporary = false"))
     with database.read() as db, pytest.raises(RightsDifferError, match="its password is temporary"):
@@ -262,6 +277,6 @@ def test_a_temporary_password_stays_one_and_a_new_one_links_no_account(database:
     with database.write() as db:
         db.execute(text("update person set issuer = 'https://evil.example', subject = 'me'"))
     with database.write() as db:
-        reset_password(db, "ada", actor="admin", now=NOW)
+        reset_password(db, "ada", key=b"key", actor="admin", now=NOW)
     with database.read() as db:
         assert (find_person(db, "ada").subject, all_differences(db)) == (None, {})
