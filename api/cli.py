@@ -77,7 +77,11 @@ app.add_typer(serious.app, name="serious", help="Serious incidents: declare, cla
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
 app.add_typer(holds.app, name="hold", help="Legal holds against retention and erasure: add, list, release.")
-app.add_typer(provenance.app, name="provenance", help="Licence, consent and source of data and base models: add, list.")
+app.add_typer(
+    provenance.app,
+    name="provenance",
+    help="Licence, consent and source of data and base models, and what was made from what: add, list, of, event.",
+)
 app.add_typer(
     export.app, name="export", help="Provenance for other tools: OpenLineage, PROV, Croissant, ML-BOM, signature."
 )

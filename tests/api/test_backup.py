@@ -121,7 +121,7 @@ def test_no_secret_is_in_a_backup(running: Site, tmp_path: Path) -> None:
 def test_a_backup_that_was_changed_is_refused_and_leaves_nothing(running: Site, tmp_path: Path) -> None:
     backup(running, tmp_path / "whole")
     first = "lake/loans/events/_delta_log/00000000000000000000.json"
-    for what in ("backup.json", "backup.note", "keys/ledger.vkey", "assay.db", first, "gone"):
+    for what in ("backup.json", "backup.note", "settings.json", "keys/ledger.vkey", "assay.db", first, "gone"):
         place = shutil.copytree(tmp_path / "whole", tmp_path / "backup")
         if what == "gone":
             next(place.glob("lake/loans/events/date=*/*.parquet")).unlink()

@@ -107,7 +107,7 @@ def test_a_run_begins_before_its_training_ends_and_reads_each_source_once(lent: 
     times = [datetime.fromisoformat(one.eventTime) for one in steps]
     assert times == sorted(times)
     assert times[0] == began
-    read = [[source.name for source in one.inputs] for one in steps]
+    read = [[source.name for source in one.inputs or ()] for one in steps]
     assert all(len(names) == len(set(names)) for names in read)
 
 
@@ -150,7 +150,9 @@ def test_a_bom_passes_the_strict_validator_and_its_model_card_is_whole(lent: Sit
     assert (top["type"], top["name"], top["version"]) == ("machine-learning-model", world.NAME, "v2")
     assert {"modelParameters", "quantitativeAnalysis", "considerations", "properties"} <= set(top["modelCard"])
     reached = top["modelCard"]["quantitativeAnalysis"]["performanceMetrics"]
-    own = [e for e in _run(lent).evaluation["evaluations"] if e["model"] == "challenger"]
+    evaluation = _run(lent).evaluation
+    assert evaluation is not None
+    own = [e for e in evaluation["evaluations"] if e["model"] == "challenger"]
     assert [(m["type"], m["slice"], m["value"]) for m in reached] == [
         (e["name"], e["rows"], str(e["value"])) for e in own
     ]
