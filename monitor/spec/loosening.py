@@ -1,6 +1,7 @@
 """What a change of a spec loosens: limits that get wider, checks that go, watches that end. Pure.
 
-Specs are compared as documents with every default written out, so that a key that was taken out counts as its default.
+Specs are compared as documents, where a key that was taken out counts as its default; of those defaults that a document
+leaves out, the rules know what they stand for.
 Every key of what decides about alarms, runs and promotions has a direction in which it loosens; a key without one
 loosens whenever it changes, so that a field of a later release is never loosened unseen. A new name of a monitor is one
 monitor less and another more.
@@ -13,6 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.spec.duration import duration
+from monitor.spec.gate_limits import (
+    CALIBRATION_MARGIN,
+    FORGETTING_MARGIN,
+    LATENCY_RATIO,
+    LIKELIHOOD,
+    REGRESSION_MARGIN,
+    ROBUSTNESS_MARGIN,
+)
 from monitor.spec.model import ModelSpec
 
 Path = tuple[str, ...]
@@ -102,11 +111,18 @@ def _allowed(field: str, before: Any, after: Any) -> Iterator[Loosening]:
         yield Loosening(field, before, after, f"allows {added} too")
 
 
-def _asked(field: str, before: Any, after: Any) -> Iterator[Loosening]:
-    """A list of what is asked for."""
-    missing = [one for one in before or () if one not in (after or ())]
-    if missing:
-        yield Loosening(field, before, after, f"no more: {', '.join(map(str, missing))}")
+def _list_asked(*absent: str) -> Rule:
+    """A list of what is asked for; none, or an empty one, stands for `absent`."""
+
+    def compare(field: str, before: Any, after: Any) -> Iterator[Loosening]:
+        missing = [one for one in before or absent if one not in (after or absent)]
+        if missing:
+            yield Loosening(field, before, after, f"no more: {', '.join(map(str, missing))}")
+
+    return compare
+
+
+_asked: Final = _list_asked()
 
 
 def _watched(field: str, before: Any, after: Any) -> Iterator[Loosening]:
@@ -200,10 +216,6 @@ def _covered(named: Callable[[Mapping[str, Any]], str], identity: Sequence[str],
     return compare
 
 
-def _groups(field: str, before: Any, after: Any) -> Iterator[Loosening]:
-    yield from _asked(field, before, after)
-
-
 def _floor(field: str, before: Any, after: Any) -> Iterator[Loosening]:
     """What a candidate must reach: for a KPI of which less is better, a larger number asks for less."""
     from monitor.kpi import KPIS  # loads numpy
@@ -271,7 +283,7 @@ _KPI: Final[Mapping[str, Rule]] = {
     "min": _NARROWER, "max": _WIDER, "min_rows": _WIDER,
 }  # fmt: skip
 _FAIRNESS: Final[Mapping[str, Rule]] = {
-    "metric": _neutral, "by": _groups, "min": _NARROWER, "max": _WIDER, "min_group": _WIDER,
+    "metric": _neutral, "by": _asked, "min": _NARROWER, "max": _WIDER, "min_group": _WIDER,
 }  # fmt: skip
 _MONITORS: Final[Mapping[str, Rule]] = {
     "windows": _windows, "false_alarms": _false_alarms, "phases": _any,
@@ -296,10 +308,13 @@ _ENVELOPE: Final[Mapping[str, Rule]] = {
          "max_adapter_parameters", "max_regression", "max_forgetting"), _WIDER,
     ),
     "kpi_floor": _by_name(_floor), "fairness": _by_name(_disparity),
-    "compared_by": _asked, "safety_probes": _asked,
-    "regression_margin": _number(wider=True, absent=0.05), "forgetting_margin": _number(wider=True, absent=0.1),
-    "golden_share": _number(wider=False, absent=1.0), "calibration_margin": _number(wider=True, absent=0.05),
-    "robustness_margin": _number(wider=True, absent=0.05), "max_latency_ratio": _number(wider=True, absent=1.5),
+    "compared_by": _list_asked(LIKELIHOOD), "safety_probes": _list_asked("the built-in list"),
+    "golden_share": _number(wider=False, absent=1.0),
+    "regression_margin": _number(wider=True, absent=REGRESSION_MARGIN),
+    "forgetting_margin": _number(wider=True, absent=FORGETTING_MARGIN),
+    "calibration_margin": _number(wider=True, absent=CALIBRATION_MARGIN),
+    "robustness_margin": _number(wider=True, absent=ROBUSTNESS_MARGIN),
+    "max_latency_ratio": _number(wider=True, absent=LATENCY_RATIO),
 }  # fmt: skip
 _RETRAIN: Final[Mapping[str, Rule]] = {
     # When a run is considered and what it trains stay inside envelope, budget and gates, which are compared.

@@ -114,6 +114,8 @@ LOOSER: tuple[tuple[str, Any, str], ...] = (
     ("retrain.envelope.max_regression", 0.05, "retrain.envelope.max_regression"),
     ("retrain.envelope.regression_margin", 0.2, "retrain.envelope.regression_margin"),
     ("retrain.envelope.golden_share", 0.5, "retrain.envelope.golden_share"),
+    ("retrain.envelope.compared_by", ["exact_match"], "retrain.envelope.compared_by"),
+    ("retrain.envelope.safety_probes", [{"prompt": "who?", "any_of": ["I"]}], "retrain.envelope.safety_probes"),
     ("retrain.envelope.kpi_floor.accuracy", 0.5, "retrain.envelope.kpi_floor.accuracy"),
     ("retrain.envelope.kpi_floor.log_loss", 0.9, "retrain.envelope.kpi_floor.log_loss"),
     ("retrain.envelope.kpi_floor", {}, "retrain.envelope.kpi_floor.accuracy"),
@@ -148,6 +150,7 @@ STRICTER: tuple[tuple[str, Any], ...] = (
     ("retrain.envelope.max_gpu_hours", 1), ("retrain.envelope.kpi_floor.log_loss", 0.4),
     ("retrain.envelope.kpi_floor.accuracy", 0.9), ("retrain.envelope.methods", ["qlora"]),
     ("retrain.envelope.hyperparameters", {"r": [8, 32], "epochs": [1, 2]}), ("retrain.envelope.data_window", "30d"),
+    ("retrain.envelope.compared_by", ["exact_match", "log_probability"]),
     ("retrain.envelope.golden_share", 1.0), ("retrain.budget.kwh_per_day", 3), ("retrain.allowed_hours",
      {"hours": "22:00-06:00"}), ("notify", GONE),
 )  # fmt: skip
