@@ -34,13 +34,13 @@ def chance(unknown: int, rows: int, expected: float, old_rows: int) -> float:
         old_rows: rows that it was estimated from; few leave the rate open, and make a large count less surprising.
 
     Returns:
-        0..1; 1 where there is no such row.
+        0..1; 1 where there is no such row, or where every row is expected to be one.
 
     Source: the predictive distribution of a rate known from so many rows (beta-binomial).
     """
     from scipy.special import betaln, gammaln, logsumexp
 
-    if unknown == 0:
+    if unknown == 0 or expected >= 1:
         return 1.0
     a, b = expected * (old_rows + 1), (1 - expected) * (old_rows + 1)
     k = np.arange(unknown, rows + 1, dtype=np.float64)

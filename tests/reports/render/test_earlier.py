@@ -14,6 +14,7 @@ from governance.proof.checkpoint import sign_checkpoint
 from governance.verify.against import held_bundle
 from governance.verify.earlier import read_earlier
 from governance.verify.findings import BundleVerdict
+from governance.verify.remember import remembered
 from reports.render.bundle import write_bundle
 from tests.beside import MOTO
 from tests.reports.render.test_bundle import AT, FILES, KEY, LINES, ORIGIN, STRANGER, arguments, head, line
@@ -82,6 +83,27 @@ def test_what_proves_nothing_is_said(newer: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("hello")
     with pytest.raises(InvalidError, match="neither a checkpoint nor an entry"):
         read_earlier(tmp_path / "empty.txt")
+
+
+def test_a_recovered_log_is_shorter_than_what_was_seen_and_says_so(newer: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen.json"
+    remembered(held(newer), newer, seen)
+    lost = [[4, _root(head(MORE)).hex()]]
+    body = {"by": "Ann", "reason": "disk", "kept": 2, "old_head": head(MORE), "lost": lost}
+    recovered = made(tmp_path, [*LINES, line(2, "ledger.recovered", body)], "recovered.zip", late="yes")
+    verdict = remembered(held(recovered), recovered, seen)
+    assert verdict.findings == ()
+    assert "recovered from a rollback at entry 2" in verdict.held[-1]
+    shorter = made(tmp_path, LINES, "shorter.zip", late="yes")
+    assert [f.what for f in remembered(held(shorter), shorter, seen).findings] == ["log.truncated"]
+
+
+def test_a_damaged_checkpoint_that_was_seen_is_named_with_its_file(newer: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen.json"
+    remembered(held(newer), newer, seen)
+    seen.write_text(json.dumps(dict.fromkeys(json.loads(seen.read_text()), "hello")))
+    with pytest.raises(InvalidError, match=r"seen\.json holds a damaged checkpoint: .* or name another file"):
+        remembered(held(newer), newer, seen)
 
 
 @pytest.mark.skipif(not MOTO.exists(), reason="no environment beside this one")
