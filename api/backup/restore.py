@@ -64,8 +64,10 @@ def restore_backup(
     loaded = False
     with beside(home, "home") as staging:
         for file in manifest.files:
-            if file.name not in MADE and file.name != DUMP:
+            if file.name != DUMP:
                 _copy_checked(source / file.name, staging / file.name, file)
+        for name in MADE:
+            (staging / name).unlink(missing_ok=True)
         copy = settings_of_copy(settings, staging)
         if manifest.database == "postgresql":
             _copy_checked(source / DUMP, staging / DUMP, _entry(manifest, DUMP))
