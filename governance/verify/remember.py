@@ -39,17 +39,25 @@ def remembered(verdict: BundleVerdict, bundle: Path, file: Path) -> BundleVerdic
 
 
 def _held(verdict: BundleVerdict, own: Earlier, head: Checkpoint, kept: Earlier) -> BundleVerdict:
-    old = verify_checkpoint(kept.notes[0], own.vkeys)
+    try:
+        old = verify_checkpoint(kept.notes[0], own.vkeys)
+    except AppError as error:
+        raise InvalidError(
+            f"{kept.name} holds a damaged checkpoint: {error.message}; restore it, or name another file"
+        ) from error
+    lines = [line for _, line in sorted(own.entries.items())]
     if old.size > head.size:
-        if old.at is not None and head.at is not None and head.at > old.at:
+        later = old.at is not None and head.at is not None and head.at > old.at
+        against = hold_against(lines, kept, own.vkeys, whole=True)
+        if later and against.findings:  # none where the log itself records that its end was lost
             found = f"{head.size} entries, signed later: {head.size} to {old.size - 1} are gone"
             shorter = Finding("log.truncated", kept.name, f"the {old.size} entries that were seen", found)
             return replace(verdict, findings=(*verdict.findings, shorter))
-        return replace(
-            verdict, held=(*verdict.held, f"{kept.name}: this bundle is older than the newest that was seen")
-        )
-    lines = [line for _, line in sorted(own.entries.items())]
-    against = hold_against(lines, kept, own.vkeys, whole=False)
+        if not later:
+            older = f"{kept.name}: this bundle is older than the newest that was seen"
+            return replace(verdict, held=(*verdict.held, older))
+    else:
+        against = hold_against(lines, kept, own.vkeys, whole=False)
     words = tuple(f"{kept.name}: {words}" for words in against.words)
     return replace(verdict, findings=verdict.findings + against.findings, held=verdict.held + words)
 
