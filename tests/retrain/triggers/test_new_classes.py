@@ -19,6 +19,7 @@ def test_so_many_rows_of_unknown_classes_have_the_probability_that_scipy_gives()
         known = betabinom.sf(unknown - 1, rows, expected * (old + 1), (1 - expected) * (old + 1))
         assert chance(unknown, rows, expected, old) == pytest.approx(known)
     assert chance(0, 400, 0.01, 100) == 1.0
+    assert chance(5, 10, expected_share({"a": 2, "b": 1}, {"a"}, 3) or 0, 3) == 1.0  # every class has too few rows
     well_known = binomtest(40, 400, 0.05, alternative="greater").pvalue
     assert chance(40, 400, 0.05, 10**9) == pytest.approx(well_known, rel=1e-3)
     assert chance(40, 400, 0.05, 100) > 10 * well_known
