@@ -7,14 +7,13 @@ from typing import Any, Final
 
 from fastapi import Request
 
-from governance.access.attempts import Attempt, count_failure
+from governance.access.attempts import CLIENT_FACTOR, Attempt, count_failure
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.site import Site
 
 DENIALS_S: Final = 60.0  # refusals of one kind for one key are one entry in this time
 MAX_DENIALS: Final = 100  # entries about refusals in that time, of one process
 KEYS_FACTOR: Final = 4  # bad keys of a client count apart from its sign-ins, and so many times as many may fail
-COUNTED_S: Final = 1.0  # failures of a client that was told it is locked are not counted for so long
 
 
 def denied(request: Request, subject: str, actor: str, code: str, facts: Mapping[str, Any]) -> None:
@@ -66,6 +65,6 @@ def bad_key(request: Request) -> float | None:
     if len(state.bad_keys) > 10_000:
         state.bad_keys = {}
     state.bad_keys[client] = (begun, failures + 1)
-    if failures < site.settings.access.failures * KEYS_FACTOR * 5:
+    if failures < site.settings.access.failures * CLIENT_FACTOR * KEYS_FACTOR:
         return None
     return max(1.0, begun + lock_s - now)

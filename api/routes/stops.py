@@ -10,7 +10,6 @@ from api.http.auth import requires
 from api.http.deps import Db, In, Out, ReadDb, SiteDep
 from api.routes.versions import ReasonIn
 from governance.access.roles import Caller, Permission
-from governance.access.signers import Signer
 from monitor import store as monitored
 
 router = APIRouter(prefix="/api/v1/models/{model}/stop", tags=["governance"])
@@ -102,9 +101,5 @@ def _state(site: SiteDep, db: ReadDb, model: str) -> StopOut:
         return StopOut(model=name, stopped=False, needed=needed, history=past)
     return StopOut(
         model=name, stopped=True, since=found.at, by=found.by.named, reason=found.reason, entry=found.entry,
-        agreed=[_named(s) for s in agreed_to_lift(db, name, found, site.clock.now())], needed=needed, history=past,
+        agreed=[s.named for s in agreed_to_lift(db, name, found, site.clock.now())], needed=needed, history=past,
     )  # fmt: skip
-
-
-def _named(who: Signer) -> str:
-    return who.named

@@ -54,13 +54,12 @@ class Stop:
 
 def stop_of(db: Session, model: str) -> Stop | None:
     """The stop of a model that is in force; None while there is none."""
-    found: Stop | None = None
-    for entry in ledger_entries(db, (SET, LIFTED), f"model:{model}"):
-        if entry["kind"] == LIFTED:
-            found = None
-        else:
-            found = Stop(entry["index"], _at(entry), _who(db, entry["body"]["by"]), entry["body"]["reason"])
-    return found
+    return _standing(db, f"model:{model}").get(model)
+
+
+def standing_stops(db: Session) -> dict[str, Stop]:
+    """Every stop that is in force, by model in order."""
+    return dict(sorted(_standing(db).items()))
 
 
 def agreed_to_lift(db: Session, model: str, stop: Stop, now: datetime) -> tuple[Signer, ...]:
@@ -72,15 +71,6 @@ def agreed_to_lift(db: Session, model: str, stop: Stop, now: datetime) -> tuple[
         if entry["body"]["stop"] == stop.entry and not void:
             found.append(who)
     return tuple(found)
-
-
-def standing_stops(db: Session) -> dict[str, Stop]:
-    """Every stop that is in force, by model."""
-    last: dict[str, str] = {}
-    for entry in ledger_entries(db, (SET, LIFTED)):
-        last[entry["subject"].removeprefix("model:")] = entry["kind"]
-    found = {model: stop_of(db, model) for model, kind in sorted(last.items()) if kind == SET}
-    return {model: stop for model, stop in found.items() if stop is not None}
 
 
 def history(db: Session, model: str) -> list[dict[str, Any]]:
@@ -149,6 +139,17 @@ def lift_stop(db: Session, model: str, who: Signer, reason: str, now: datetime, 
 def record_drill(db: Session, model: str, who: Signer, reason: str, now: datetime, found: dict[str, Any]) -> int:
     body = {"by": signer_line(who), "reason": read_reason(reason), **found}
     return append_entry(db, kind=DRILLED, actor=who.actor, subject=f"model:{model}", body=body, at=now)
+
+
+def _standing(db: Session, subject: str | None = None) -> dict[str, Stop]:
+    found: dict[str, Stop] = {}
+    for entry in ledger_entries(db, (SET, LIFTED), subject):
+        model = entry["subject"].removeprefix("model:")
+        if entry["kind"] == LIFTED:
+            found.pop(model, None)
+        else:
+            found[model] = Stop(entry["index"], _at(entry), _who(db, entry["body"]["by"]), entry["body"]["reason"])
+    return found
 
 
 def _at(entry: dict[str, Any]) -> datetime:
