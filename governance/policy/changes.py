@@ -92,11 +92,13 @@ def agreement(db: Session, row: ChangeRequest, now: datetime) -> Agreement:
     """Who agreed to what this row holds, as the ledger says.
 
     Raises:
-        IntegrityFailureError: the row holds another change than the one that was asked for.
+        IntegrityFailureError: the row holds another change than the one that was asked for, or waits after it was
+            rejected.
     """
-    entries = ledger_entries(db, (ASKED, APPROVED), f"change:{row.id}")
+    entries = ledger_entries(db, (ASKED, APPROVED, REJECTED), f"change:{row.id}")
     asked = next((e["body"] for e in entries if e["kind"] == ASKED), None)
-    if asked is None or not digest(row.document) == row.digest == asked["digest"] or asked["base"] != row.base:
+    back = row.state == "waiting" and any(e["kind"] == REJECTED for e in entries)
+    if asked is None or back or not _as_asked(row, asked):
         raise IntegrityFailureError(
             f"change {row.id} of {row.model} is not the one that was asked for: its row was changed outside Assay; "
             "apply the spec again",
@@ -163,6 +165,12 @@ def _check_waits(row: ChangeRequest, now: datetime) -> None:
             f"change {row.id} expired on {row.expires_at:%Y-%m-%d %H:%M} UTC; apply the spec again",
             change=str(row.id), state="expired",
         )  # fmt: skip
+
+
+def _as_asked(row: ChangeRequest, asked: Mapping[str, Any]) -> bool:
+    here = (digest(row.document), row.digest, row.base, row.needed, row.expires_at)
+    said = (asked["digest"], asked["digest"], asked["base"], asked["needed"])
+    return here == (*said, datetime.fromisoformat(asked["expires_at"]))
 
 
 def _why_not(db: Session, who: Signer, model: str, at: datetime, now: datetime) -> str | None:

@@ -1,12 +1,14 @@
 """The stop switch over HTTP, on the page and at the command line."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from api.app import create_app
 from core.clock import ManualClock
@@ -178,6 +180,23 @@ def test_a_change_expires_and_so_does_an_approval(client: TestClient, clock: Man
     again = client.put(PUT, json=LOOSE, headers=ann).json()["change"]
     assert again != change
     assert agree(client, again, bob).json()["state"] == "applied"
+
+
+@pytest.mark.parametrize(
+    "what", [{"needed": 0}, {"expires_at": datetime(2030, 1, 1, tzinfo=UTC)}, {"state": "waiting"}]
+)
+def test_a_change_that_was_made_easier_to_agree_to_is_not_applied(
+    client: TestClient, site: Site, what: dict[str, Any]
+) -> None:
+    ann, bob = key(client, "ann", "operator", "Ann"), key(client, "bob", "approver", "Bob")
+    change = client.put(PUT, json=LOOSE, headers=ann).json()["change"]
+    if "state" in what:
+        agree(client, change, bob, "reject").raise_for_status()
+    with site.database.write() as db:
+        db.execute(update(ChangeRequest).values(**what))
+    assert agree(client, change, bob).json()["code"] == "integrity_failure"
+    assert client.get(f"{PUT}/changes/{change}").json()["state"] == "tampered"
+    assert kpi_limit(client) == 0.8
 
 
 def test_a_change_whose_row_was_changed_is_not_applied(client: TestClient, site: Site) -> None:
