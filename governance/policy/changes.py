@@ -52,7 +52,8 @@ def ask(
     """Keep a change until people agree to it; the same change is asked for once."""
     content = digest(document)
     for other in waiting(db, model):
-        if (other.digest, other.base) == (content, base) and now < other.expires_at:
+        same = (other.digest, other.base) == (content, base) and now < other.expires_at
+        if same and _asked(other, _entries(db, other)) is not None:
             return other
         other.state, other.decided_at = "outdated", now
     ident = uuid4()
@@ -95,10 +96,9 @@ def agreement(db: Session, row: ChangeRequest, now: datetime) -> Agreement:
         IntegrityFailureError: the row holds another change than the one that was asked for, or waits after it was
             rejected.
     """
-    entries = ledger_entries(db, (ASKED, APPROVED, REJECTED), f"change:{row.id}")
-    asked = next((e["body"] for e in entries if e["kind"] == ASKED), None)
-    back = row.state == "waiting" and any(e["kind"] == REJECTED for e in entries)
-    if asked is None or back or not _as_asked(row, asked):
+    entries = _entries(db, row)
+    asked = _asked(row, entries)
+    if asked is None:
         raise IntegrityFailureError(
             f"change {row.id} of {row.model} is not the one that was asked for: its row was changed outside Assay; "
             "apply the spec again",
@@ -167,10 +167,19 @@ def _check_waits(row: ChangeRequest, now: datetime) -> None:
         )  # fmt: skip
 
 
-def _as_asked(row: ChangeRequest, asked: Mapping[str, Any]) -> bool:
+def _entries(db: Session, row: ChangeRequest) -> list[dict[str, Any]]:
+    return ledger_entries(db, (ASKED, APPROVED, REJECTED), f"change:{row.id}")
+
+
+def _asked(row: ChangeRequest, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What was asked for; None where the row says otherwise, or waits after it was rejected."""
+    asked: Mapping[str, Any] | None = next((e["body"] for e in entries if e["kind"] == ASKED), None)
+    back = row.state == "waiting" and any(e["kind"] == REJECTED for e in entries)
+    if asked is None or back:
+        return None
     here = (digest(row.document), row.digest, row.base, row.needed, row.expires_at)
     said = (asked["digest"], asked["digest"], asked["base"], asked["needed"])
-    return here == (*said, datetime.fromisoformat(asked["expires_at"]))
+    return asked if here == (*said, datetime.fromisoformat(asked["expires_at"])) else None
 
 
 def _why_not(db: Session, who: Signer, model: str, at: datetime, now: datetime) -> str | None:

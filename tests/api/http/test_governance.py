@@ -197,6 +197,8 @@ def test_a_change_that_was_made_easier_to_agree_to_is_not_applied(
     assert agree(client, change, bob).json()["code"] == "integrity_failure"
     assert client.get(f"{PUT}/changes/{change}").json()["state"] == "tampered"
     assert kpi_limit(client) == 0.8
+    again = client.put(PUT, json=LOOSE, headers=ann).json()["change"]
+    assert agree(client, again, bob).json()["state"] == "applied"
 
 
 def test_a_change_whose_row_was_changed_is_not_applied(client: TestClient, site: Site) -> None:
