@@ -26,12 +26,10 @@ from retrain.train.base_model import quiet
 from retrain.train.config import Recipe
 from retrain.train.errors import AdapterMismatchError, DataError
 from retrain.train.head import Head
-from retrain.train.kinds import KINDS
-from retrain.train.shape import differences
+from retrain.train.shape import adapts_words, differences
 
 Trained = PreTrainedModel | PeftModel
 Shared = dict[str, Any]
-WITH_WORDS: Final = ("qlora", "lora")  # methods that can adapt a table of words
 ADALORA_START: Final = 1.5  # times the rank that is left at the end
 
 
@@ -57,7 +55,7 @@ def attach_adapter(model: PreTrainedModel, recipe: Recipe, parent: Path | None, 
         "task_type": TaskType.SEQ_CLS if head else TaskType.CAUSAL_LM,
         "modules_to_save": list(head.modules) if head else None,
     }
-    layers = _with_words(model, head) if trains_words(recipe) else _layers(head)
+    layers = _with_words(model, head) if adapts_words(recipe.model_dump()) else _layers(head)
     values = _head_values(model, head)
     try:
         with quiet():
@@ -97,13 +95,6 @@ def _layers(head: Head | None) -> Shared:
     plain = head is None or (len(head.modules) == 1 and head.modules[0] == head.output)
     outside = None if head is None or plain else rf"({'|'.join(map(_escaped, head.modules))})(\..*)?"
     return {"target_modules": "all-linear"} | ({"exclude_modules": outside} if outside else {})
-
-
-def trains_words(recipe: Recipe) -> bool:
-    """Whether the table of words is adapted as the linear layers are; a student that started anew learned worse so."""
-    return (
-        recipe.train_words and recipe.teacher is None and KINDS[recipe.task].classifies and recipe.method in WITH_WORDS
-    )
 
 
 def _with_words(model: PreTrainedModel, head: Head | None) -> Shared:

@@ -1,12 +1,13 @@
 """Whether training can go on from what an earlier run saved: the same method, in the same shape. Reads JSON only."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from retrain.train.chat_keys import Chat
 from retrain.train.config import Recipe
+from retrain.train.kinds import classifies
 
 SAME: Final[dict[str, tuple[str, ...]]] = {  # by method: keys of the recipe that must be as they were
     "qlora": ("r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora"),
@@ -35,6 +36,15 @@ def saved_chat(folder: Path) -> Chat:
     return Chat.model_validate(saved_recipe(folder).get("chat", {"template": "none"}))
 
 
+def adapts_words(recipe: Mapping[str, Any]) -> bool:
+    """Whether training by a recipe, as JSON, adapts the table of words as it does the linear layers.
+
+    Classifiers alone, without a teacher: a student that started anew learned worse so.
+    """
+    wanted = recipe.get("train_words", False) and not recipe.get("teacher")
+    return bool(wanted and recipe["method"] in ("qlora", "lora") and classifies(recipe["task"]))
+
+
 def differences(parent: Path, recipe: Recipe) -> Iterator[tuple[str, Any, Any]]:
     """Key of the recipe, its value now and its value then, for each that keeps training from going on.
 
@@ -44,8 +54,7 @@ def differences(parent: Path, recipe: Recipe) -> Iterator[tuple[str, Any, Any]]:
     for name in ("method", *SAME[recipe.method]):
         if now[name] != saved.get(name):
             yield name, now[name], saved.get(name)
-    with_words, words_wanted = (one.get("train_words") and not one.get("teacher") for one in (saved, now))
-    if with_words and not words_wanted:  # one that has no adapted words may get them
+    if adapts_words({"task": recipe.task} | saved) and not adapts_words(now):  # one without adapted words may get them
         yield "train_words", False, True
     if recipe.method == "adalora" and saved["method"] == "adalora":
         yield "method", "adalora", "adalora with the ranks that its run left"

@@ -381,3 +381,10 @@ def test_the_head_of_another_task_answers_nothing(auto: str, tmp_path: Path) -> 
     folder = random_bases.base(tmp_path / "base", "bert", auto=auto)
     found = check_recipe(recipe(folder), folder)
     assert found.labels is None
+
+
+def test_a_writer_goes_on_whatever_is_said_of_the_table_of_words_that_it_never_adapts(tmp_path: Path) -> None:
+    recipe = {"base_model": "./base", "task": "causal_lm", "method": "lora"}
+    saved = Recipe.model_validate(recipe).model_dump(mode="json")
+    (tmp_path / "run.json").write_text(json.dumps({"config": {"recipe": saved}}))
+    assert list(differences(tmp_path, Recipe.model_validate(recipe | {"train_words": False}))) == []
