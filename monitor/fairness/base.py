@@ -10,7 +10,6 @@ from core.arrays import Floats
 from monitor.fairness.bounds import PairwiseBounds
 from monitor.fairness.disparities import Disparity, by_fairlearn, of_counts
 from monitor.fairness.grouping import BinaryRows, Grouped
-from monitor.fairness.intervals import bootstrap_interval
 from monitor.fairness.rates import GroupRate
 
 
@@ -29,8 +28,8 @@ class FairnessValue:
     """The value of a fairness metric; None with a `reason` if it is undefined.
 
     `definition` states in one sentence what was computed. `positive` is the class whose rates were compared; with more
-    than two classes, the worst one. `low` and `high` are the ends of a 95 % bootstrap interval within groups. The
-    largest difference is never negative, so chance alone makes it positive; a limit is therefore judged by `bounds`.
+    than two classes, the worst one. `low` and `high` are the ends of its 95 % interval. The largest
+    difference is never negative, so chance alone makes it positive; a limit is therefore judged by `bounds`.
     `second_opinion` computes the value again, from the rows, with fairlearn.
     """
 
@@ -92,7 +91,7 @@ def compared(
         candidates: classes of which `positive` was chosen as the worst.
 
     Returns:
-        Value in the disparity's unit with a 95 % bootstrap interval within groups.
+        Value in the disparity's unit with its 95 % interval.
 
     Source: Agarwal et al. (2018) and Hardt, Price and Srebro (2016); the value equals that of fairlearn's MetricFrame.
     """
@@ -101,8 +100,8 @@ def compared(
     value = float(of_counts(counts, rates, disparity))
     if not np.isfinite(value):
         return FairnessValue(metric, data.by, None, if_undefined, definition, positive, groups, data.n)
-    low, high = bootstrap_interval(counts, lambda samples: of_counts(samples, rates, disparity)) or (None, None)
     bounds = PairwiseBounds([rate.parts(counts) for rate in rates], disparity, candidates)
+    low, high = bounds.interval()
     again = partial(by_fairlearn, rows, rates, disparity)
     return FairnessValue(metric, data.by, value, None, definition, positive, groups, data.n, low, high, bounds, again)
 

@@ -42,7 +42,7 @@ def equalized_odds(
         min_group: size of the smallest group that is compared, rows.
 
     Returns:
-        Difference 0..1, 0 at equal odds, with a 95 % bootstrap interval. None with fewer than two groups of min_group
+        Difference 0..1, 0 at equal odds, with its 95 % interval. None with fewer than two groups of min_group
         rows, or if in a compared group no outcome, or every outcome, is positive.
 
     Raises:

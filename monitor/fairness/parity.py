@@ -29,8 +29,8 @@ def demographic_parity(
         min_group: size of the smallest group that is compared, rows.
 
     Returns:
-        Difference 0..1, 0 at parity; or ratio 0..1, 1 at parity (the four-fifths rule asks for 0.8). With a 95 %
-        bootstrap interval. None with fewer than two groups of min_group rows, with many classes of which none is
+        Difference 0..1, 0 at parity; or ratio 0..1, 1 at parity (the four-fifths rule asks for 0.8). With its 95 %
+        interval. None with fewer than two groups of min_group rows, with many classes of which none is
         predicted min_group times, and as a ratio if no group is ever predicted the class.
 
     Raises:

@@ -1,6 +1,6 @@
 """The rates of a group that a fairness metric compares: one table.
 
-Each rate is written twice. `parts` reads counts, for values, bootstrap and limits. `library` loads the function of
+Each rate is written twice. `parts` reads counts, for values, intervals and limits. `library` loads the function of
 fairlearn or scikit-learn by which the value of an alarm is computed a second time.
 """
 
