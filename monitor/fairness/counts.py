@@ -111,7 +111,8 @@ def _cells(
     unanswered = _added(place[~answered], rows[~answered], groups)
     sums = {
         name: np.stack([
-            np.bincount(place, table[f"{name}.{part}"].to_numpy(), minlength=groups).astype(np.float64) for part in _PARTS
+            np.bincount(place, table[f"{name}.{part}"].to_numpy(), minlength=groups).astype(np.float64)
+            for part in _PARTS
         ], axis=-1)
         for name in measures
     }  # fmt: skip
