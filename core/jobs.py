@@ -38,6 +38,15 @@ class ConfirmJob(Payload):
     model: str | None = None  # whose turn it is
 
 
+class CausesJob(Payload):
+    """Find where the disparities of a fairness alert come from."""
+
+    name: ClassVar[str] = "monitor.causes"
+    lane: ClassVar[Lane] = "explain"
+    alert_id: UUID
+    model: str | None = None  # whose turn it is
+
+
 class UpkeepJob(Payload):
     """Apply retention to a model's tables, compact and clean them."""
 
@@ -102,7 +111,8 @@ class ReportJob(Payload):
 JOBS: Final[Mapping[str, type[Payload]]] = {
     payload.name: payload
     for payload in (
-        EvaluateJob, ConfirmJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob, EraseJob, ReportJob,
+        EvaluateJob, ConfirmJob, CausesJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob, EraseJob,
+        ReportJob,
     )
 }  # fmt: skip
 

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from core.jobs import AnchorJob, ConfirmJob, DigestJob, EvaluateJob, UpkeepJob
+from core.jobs import AnchorJob, CausesJob, ConfirmJob, DigestJob, EvaluateJob, UpkeepJob
 from core.queue import Retry
 from monitor.alerts import changed_rows
+from monitor.causes.alert import find_causes
 from monitor.confirm.confirm import confirm_alert
 from monitor.site import Site
 from monitor.upkeep import digests
@@ -31,6 +32,12 @@ def evaluate(site: Site, job: EvaluateJob) -> Retry | None:
 def confirm(site: Site, job: ConfirmJob) -> Retry | None:
     """Confirm a drift alert on raw rows with an Evidently report."""
     confirm_alert(site, job.alert_id)
+    return None
+
+
+def causes(site: Site, job: CausesJob) -> Retry | None:
+    """Find where the disparities of a fairness alert come from."""
+    find_causes(site, job.alert_id)
     return None
 
 

@@ -16,6 +16,7 @@ from monitor.tables import (  # fmt: skip
     Alert,
     AlertWindow,
     Dataset,
+    FairnessCause,
     LaterVerdict,
     Measurement,
     Model,
@@ -194,6 +195,12 @@ def window_measurements(db: Session, window_id: UUID, *, monitor: str | None = N
     return db.scalars(
         query.order_by(Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment)
     ).all()
+
+
+def fairness_causes(db: Session, alert_id: UUID) -> Sequence[FairnessCause]:
+    """What is known of where the disparities of an alert come from, the newest window first."""
+    query = select(FairnessCause).where(FairnessCause.alert_id == alert_id)
+    return db.scalars(query.order_by(FairnessCause.computed_at.desc(), FairnessCause.column)).all()
 
 
 def add_measurements(db: Session, window: Window, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -356,6 +356,21 @@ class AlertWindow(Bound, Base):
     __table_args__ = (Index("ix_alert_window_window", "window_id"),)
 
 
+class FairnessCause(Keyed, Bound, Base):
+    """Where a disparity that alarmed comes from: one protected column of one window of an alert."""
+
+    __tablename__ = "fairness_cause"
+    __table_args__ = (UniqueConstraint("alert_id", "window_id", "column"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    alert_id: Mapped[UUID] = mapped_column(ForeignKey("alert.id"))
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
+    metric: Mapped[str] = mapped_column(String(64))
+    column: Mapped[str] = mapped_column(String(128))
+    document: Mapped[dict[str, Any]]  # monitor.causes.ask.causes_of
+    computed_at: Mapped[datetime]
+
+
 class Dataset(Keyed, Bound, Base):
     """A registered set of labelled rows: the provenance record of a Parquet artifact that holds them."""
 

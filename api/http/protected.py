@@ -10,6 +10,7 @@ from core.errors import ForbiddenError
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.alerts.examples import examples
+from monitor.causes.shown import without_levels
 from monitor.ingest.release import QuarantinedRow, ReleaseResult
 from monitor.service import current_spec
 from monitor.site import Site
@@ -43,6 +44,11 @@ def examples_for(site: Site, db: Session, caller: Caller, alert: Alert, model: s
     rows = sum(len(part["farthest"]) for part in found if part["column"] in there)
     record_read(site, caller, model, there, "examples", count=rows)
     return found
+
+
+def causes_for(caller: Caller, document: dict[str, Any]) -> dict[str, Any]:
+    """Where a disparity comes from, without the levels of columns for whoever may not read rows."""
+    return document if caller.may(Permission.EVENTS_READ) else without_levels(document)
 
 
 def quarantined_for(

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from api.http.auth import requires
 from api.http.deps import MAX_INDEX, ReadDb, SiteDep
-from api.http.protected import examples_for
+from api.http.protected import causes_for, examples_for
 from api.http.reach import Reach, require_entry
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
@@ -61,6 +61,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
         others=[a for a in alert_store.alerts_of_incident(db, alert.incident_id) if a.id != alert.id],
         timeline=alert_store.notes(db, alert.incident_id), next_step=next_step(alert.monitor, alert.metric),
         quiet=quiet_reason(db, alert, site.clock.now()),
+        causes=[(row, causes_for(caller, row.document)) for row in monitor_store.fairness_causes(db, alert.id)],
     )  # fmt: skip
 
 

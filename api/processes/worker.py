@@ -14,6 +14,7 @@ from core import queue
 from core.errors import AppError, BusyError
 from core.jobs import (
     AnchorJob,
+    CausesJob,
     ConfirmJob,
     ConsiderJob,
     DigestJob,
@@ -42,6 +43,7 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
     (
         _parsed(EvaluateJob, monitor.jobs.evaluate),
         _parsed(ConfirmJob, monitor.jobs.confirm),
+        _parsed(CausesJob, monitor.jobs.causes),
         _parsed(UpkeepJob, monitor.jobs.maintain),
         _parsed(DigestJob, monitor.jobs.digest),
         _parsed(AnchorJob, monitor.jobs.anchor),

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from api.routes import (
     alerts,
+    causes,
     changes,
     erasures,
     events,
@@ -39,7 +40,8 @@ from api.routes import (
 DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router, logs.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
-    alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
-    provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router, ledger.router,
+    alerts.router, causes.router, incidents.router, notifications.router, maintenance.router, runs.router,
+    versions.router, provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router,
+    ledger.router,
     erasures.router, holds.router, keys.router, people.router, sessions.router, schema.router, witness.router,
 )  # fmt: skip

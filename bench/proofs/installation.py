@@ -21,7 +21,16 @@ from governance.tables import Erasure
 from governance.verify.findings import Finding
 from monitor.notify.tables import Deploy, Maintenance
 from monitor.site import Site, open_site
-from monitor.tables import Alert, AlertWindow, IncidentNote, LaterVerdict, Mute, QuarantineDecision, Window
+from monitor.tables import (
+    Alert,
+    AlertWindow,
+    FairnessCause,
+    IncidentNote,
+    LaterVerdict,
+    Mute,
+    QuarantineDecision,
+    Window,
+)
 from reports import service
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END, START
@@ -101,6 +110,11 @@ def _rest(db: Session, story: Story) -> None:
     db.add(Erasure(
         subject="d" * 64, models=["support-intents"], state="done", steps=[], found=None, requested_entry=1,
         requested_by="ann", requested_at=START, completed_at=END,
+    ))  # fmt: skip
+    db.add(FairnessCause(
+        model_id=model, alert_id=story.alert_id, window_id=window.id, metric="equalized_odds_difference",
+        column="age_band", document={"value": 0.2, "sentences": ["Accuracy: b 70.0% of 400, a 90.0% of 400."]},
+        computed_at=END,
     ))  # fmt: skip
     alert = db.get_one(Alert, story.alert_id)
     db.add(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))

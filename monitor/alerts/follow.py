@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core import queue
-from core.jobs import ConfirmJob
+from core.jobs import CausesJob, ConfirmJob
 from monitor import store
 from monitor.alerts import incidents
 from monitor.alerts import store as incident_store
@@ -143,12 +143,18 @@ def _announce(site: Site, db: Session, alert: Alert, window: Window, told: Told)
             alert.confirmed_before = [*alert.confirmed_before, alert.confirmation]
         alert.confirmation, alert.confirmation_error = None, None
         _request_confirmation(db, alert, told.window, site.clock.now())
+    if alert.monitor == "fairness":
+        job = CausesJob(alert_id=alert.id, model=_model_name(db, alert))
+        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=f"causes:{alert.id}:{told.window}")
 
 
 def _request_confirmation(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
     key = f"confirm:{alert.id}:{window}"
-    model = None if alert.model_id is None else db.get_one(Model, alert.model_id).name
-    queue.enqueue(db, ConfirmJob(alert_id=alert.id, model=model), now=now, dedupe_key=key)
+    queue.enqueue(db, ConfirmJob(alert_id=alert.id, model=_model_name(db, alert)), now=now, dedupe_key=key)
+
+
+def _model_name(db: Session, alert: Alert) -> str | None:
+    return None if alert.model_id is None else db.get_one(Model, alert.model_id).name
 
 
 def _record_withdrawal(site: Site, db: Session, alert: Alert, window: Window, reason: str) -> None:

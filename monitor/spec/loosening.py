@@ -283,7 +283,7 @@ _KPI: Final[Mapping[str, Rule]] = {
     "min": _NARROWER, "max": _WIDER, "min_rows": _WIDER,
 }  # fmt: skip
 _FAIRNESS: Final[Mapping[str, Rule]] = {
-    "metric": _neutral, "by": _asked, "min": _NARROWER, "max": _WIDER, "min_group": _WIDER,
+    "metric": _neutral, "by": _asked, "min": _NARROWER, "max": _WIDER, "min_group": _WIDER, "given": _neutral,
 }  # fmt: skip
 _MONITORS: Final[Mapping[str, Rule]] = {
     "windows": _windows, "false_alarms": _false_alarms, "phases": _any,

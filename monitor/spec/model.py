@@ -300,6 +300,25 @@ def _check_fairness(spec: ModelSpec) -> None:
                 )
 
 
+def _check_given(spec: ModelSpec) -> None:
+    for at, rule in enumerate(spec.monitors.fairness):
+        for place, name in enumerate(rule.given):
+            key = ("monitors", "fairness", at, "given", place)
+            if name not in spec.columns:
+                raise _undeclared(spec, key, name)
+            if spec.columns[name].role not in ("input", "segment"):
+                fitting = ", ".join(spec.with_role("input", "segment")) or "none is declared"
+                raise KeyProblem(
+                    key, f"names {name!r}, which has role {spec.columns[name].role}; choose from the columns with role "
+                    f"input or segment: {fitting}",
+                )  # fmt: skip
+            if spec.columns[name].type not in ("number", "category", "boolean"):
+                raise KeyProblem(key, f"names {name!r} of type {spec.columns[name].type}, which has no levels to be "
+                                 "held fixed; name a number, a category or a boolean")  # fmt: skip
+            if name in rule.given[:place]:
+                raise KeyProblem(key, f"names {name!r} twice; leave one out")
+
+
 def _check_redact(spec: ModelSpec) -> None:
     for name, rules in spec.redact.items():
         column = spec.columns.get(name)
@@ -396,4 +415,6 @@ _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
     _check_retrain, _check_retention,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
-_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (_check_target, _check_rows_of_a_window, _check_part)
+_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
+    _check_target, _check_rows_of_a_window, _check_part, _check_given,
+)  # fmt: skip

@@ -164,6 +164,12 @@ class FairnessRule(SpecPart):
     min: float | None = Field(
         None, description="for a ratio: a smaller one alarms", examples=[0.8], json_schema_extra={"unit": "0..1"}
     )
+    given: tuple[str, ...] = Field(
+        (), exclude_if=lambda value: not value,  # a spec without it keeps its digest
+        description="columns with role input or segment that may rightly set groups apart: an alert says what is left "
+        "of the difference with them held fixed, and whether it turns",
+        examples=["[income_band, purpose]"],
+    )  # fmt: skip
     min_group: int = Field(
         30, ge=1, description="groups with fewer rows are reported as too small, and not compared",
         json_schema_extra={"unit": "rows"},

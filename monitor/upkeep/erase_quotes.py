@@ -16,6 +16,8 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core import queue
+from core.jobs import CausesJob
 from governance import erasure
 from governance.binding.session import because_of_erasure
 from governance.binding.withhold import mark_quoting
@@ -26,7 +28,17 @@ from monitor.notify.tables import OutboxMessage
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.tables import Alert, AlertWindow, Incident, IncidentNote, LaterVerdict, Measurement, ReferenceRow, Window
+from monitor.tables import (
+    Alert,
+    AlertWindow,
+    FairnessCause,
+    Incident,
+    IncidentNote,
+    LaterVerdict,
+    Measurement,
+    ReferenceRow,
+    Window,
+)
 from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_erased
 
 ERASED_MARK: Final = "(erased)"
@@ -52,6 +64,11 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
         because_of_erasure(db, case.id)
         for verdict in db.scalars(select(LaterVerdict).where(LaterVerdict.window_id.in_(windows))):
             db.delete(verdict)
+        for cause in db.scalars(select(FairnessCause).where(FairnessCause.window_id.in_(windows))):
+            db.delete(cause)  # its levels are values of rows; it is found again from the rows that are left
+            alert = store.alert(db, cause.alert_id)
+            job = CausesJob(alert_id=alert.id, model=case.model)
+            queue.enqueue(db, job, now=site.clock.now(), dedupe_key=f"causes:{alert.id}:{cause.window_id}:{case.id}")
     declared = json.dumps(current.spec.document, ensure_ascii=False)
     gone = {v for v in found if v and v not in declared} - _still_present(site, current.spec, found)
     gone.discard(ERASED_MARK)

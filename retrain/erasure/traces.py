@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.jobs import ConfirmJob, EvaluateJob, ExplainJob, ReportJob
+from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainJob, ReportJob
 from core.queue import Job
 from governance import erasure
 from governance.binding.session import because_of_erasure
@@ -23,7 +23,7 @@ from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
 from retrain.tables import Run
 
-READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, ExplainJob, ReportJob))
+READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, CausesJob, ExplainJob, ReportJob))
 
 
 def closed_words(case: Case) -> str:

@@ -71,7 +71,7 @@ CATALOGUES = (
 FOLDERS = pytest.mark.parametrize("catalogue", CATALOGUES, ids=[c.folder for c in CATALOGUES])
 
 # Folders of the catalogues that hold no table: detectors with a state.
-WITHOUT_TABLE = {"monitor/drift/stream"}
+WITHOUT_TABLE = {"monitor/drift/stream", "monitor/fairness/causes"}
 NUMERIC = ("drift", "estimate", "explain", "fairness", "kpi", "quality")
 NUMBERS = {
     "float", "Floats", "Ints", "Flags", "BinaryRows", "Confusion", "Estimate", "FairnessValue", "FaultCounts",

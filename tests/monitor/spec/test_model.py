@@ -34,6 +34,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     r"column 'tone'"),
     ("fairness", "monitors.fairness.0.by", ["region"], r"fairness\[0\].by\[0\]: names 'region', which is no "
     r"column with role protected"),
+    ("given", "monitors.fairness.0.given", ["region", "region"], r"fairness\[0\].given\[1\]: names 'region' twice"),
     ("redact", "redact", {"tone": ["email"]}, "redact.tone: names column 'tone'"),
     ("redact", "redact", {"amount": ["email"]}, "redact.amount: the column has type number; only columns of type text"),
     ("redact", "redact", {"customer": ["email"]}, "redact.customer.*a digest already; leave it out"),
