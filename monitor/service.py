@@ -15,6 +15,7 @@ from governance.ledger.append import append_entry
 from governance.policy.tiers import Tier, asked
 from monitor import store
 from monitor.events.columns import DELTA_TYPES
+from monitor.reasons.record import table_changes
 from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.forecast import Forecast, forecasts
@@ -94,6 +95,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str, *, agreed:
         if current.digest == spec.digest:
             return Applied(model.id, model.revision, "unchanged")
         _check_stored(site, db, model, spec)
+        _check_reason_table(site, db, model, spec)
         loosened = loosened_by(site, db, model, spec)
         if loosened.needed and not agreed:
             raise LoosenedError(spec.model, loosened)
@@ -234,6 +236,25 @@ def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> Non
     if problems:
         first = problems[0]
         raise SpecError(f"spec field {first['field']}: {first['value']!r} {first['reason']}", problems=problems)
+
+
+def _check_reason_table(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
+    """Refuse other reasons in plain language under a version that stood for others: notices quote the version.
+
+    Raises:
+        SpecError: tells what changed.
+    """
+    if spec.reasons is None:
+        return
+    table = spec.reasons.reason_table
+    for revision in range(model.revision, 0, -1):
+        before = spec_of(site, db, model.id, revision).reasons
+        if before is None or before.table.version != table.version or before.reason_table.digest == table.digest:
+            continue
+        changes = "; ".join(table_changes(before.reason_table, table))
+        reason = f"is {table.version!r}, which stood for other reasons in revision {revision} ({changes[:500]})"
+        problem = {"field": "reasons.table.version", "value": table.version, "reason": reason}
+        raise SpecError(f"spec field reasons.table.version: {reason}; give a new version", problems=[problem])
 
 
 def _renew_reference(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:

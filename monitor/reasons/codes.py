@@ -14,7 +14,7 @@ from core.errors import InvalidError
 RULE: Final = (
     "1: for each reason, the sum over its features of (attribution - mean attribution in the reference population), "
     "signed so that more is more adverse; only sums above the residual of the explanation; the largest first; sums "
-    "that agree to a billionth of the largest in the order of the table; at most the declared number"
+    "that agree to a billionth of the largest in alphabetical order of their codes; at most the declared number"
 )
 TIE: Final = 1e-9  # of the largest contribution, by size: what is closer than this is a tie
 State = Literal["issued", "none", "withheld"]
@@ -22,7 +22,7 @@ State = Literal["issued", "none", "withheld"]
 
 @dataclass(frozen=True)
 class ReasonTable:
-    """Plain language by reason, in the declared order, with the version that a notice must name.
+    """Plain language by reason, with the version that a notice must name.
 
     Attributes:
         version: as declared.
@@ -36,9 +36,9 @@ class ReasonTable:
 
     @property
     def digest(self) -> str:
-        """Of version, texts with their order, and groups."""
-        texts = [[name, text] for name, text in self.texts.items()]
-        return digest({"version": self.version, "texts": texts, "groups": {k: list(v) for k, v in self.groups.items()}})
+        """Of version, texts and groups; the order in which they are written does not count."""
+        groups = {name: sorted(features) for name, features in self.groups.items()}
+        return digest({"version": self.version, "texts": self.texts, "groups": groups})
 
     def reason_of(self, feature: str) -> str:
         """The reason that a feature belongs to: its group, else itself."""
@@ -158,7 +158,7 @@ def reason_codes(given: ReasonInputs) -> ReasonCodes:
         )
     totals = {reason: math.fsum(pushes[name] for name in names) for reason, names in sums.items()}
     floor = max(given.residual, TIE * max(map(abs, pushes.values()), default=0.0))
-    ranked = _ranked({r: v for r, v in totals.items() if v > floor}, [*given.table.texts])
+    ranked = _ranked({reason: total for reason, total in totals.items() if total > floor})
     codes = tuple(_code(given, reason, sums[reason], totals[reason]) for reason in ranked[: given.most])
     findings = _findings(given, {n: v for n, v in pushes.items() if n in given.protected}, totals, floor)
     if codes:
@@ -203,10 +203,10 @@ def _difference(given: ReasonInputs, name: str) -> float:
     return given.toward * (given.attributions[name] - given.population.means[name])
 
 
-def _ranked(totals: Mapping[str, float], order: Sequence[str]) -> list[str]:
-    """The largest first; what agrees within TIE of the largest keeps the order of the table."""
+def _ranked(totals: Mapping[str, float]) -> list[str]:
+    """The largest first; what agrees within TIE of the largest, by name."""
     step = TIE * max(totals.values(), default=1.0)
-    return sorted(totals, key=lambda reason: (-round(totals[reason] / step), order.index(reason)))
+    return sorted(totals, key=lambda reason: (-round(totals[reason] / step), reason))
 
 
 def _code(given: ReasonInputs, reason: str, features: Sequence[str], total: float) -> ReasonCode:

@@ -12,19 +12,11 @@ from monitor.reasons.codes import RULE, Population, ReasonInputs, ReasonTable, r
 
 def reasons_record(given: ReasonInputs) -> dict[str, Any]:
     """The inputs and the codes as plain JSON, with the rule and a digest of each: what is stored and handed out."""
-    inputs = _plain(asdict(given) | {"table": _table_document(given.table)})
+    inputs = _plain(asdict(given))
     found = _plain(asdict(reason_codes(given)))
     return {
         "rule": RULE, "inputs": inputs, "table_digest": given.table.digest, "inputs_digest": digest(inputs),
         "result": found, "codes_digest": digest([code["code"] for code in found["codes"]]),
-    }  # fmt: skip
-
-
-def _table_document(table: ReasonTable) -> dict[str, Any]:
-    """A table as JSON: the order of its texts is part of the rule, and objects of JSON have none."""
-    return {
-        "version": table.version, "texts": [[name, text] for name, text in table.texts.items()],
-        "groups": {name: list(features) for name, features in table.groups.items()},
     }  # fmt: skip
 
 
@@ -38,10 +30,7 @@ def inputs_of(record: Mapping[str, Any]) -> ReasonInputs:
         given = dict(record["inputs"])
         table = given.pop("table")
         population = given.pop("population")
-        texts = {str(name): str(text) for name, text in table["texts"]}
-        return ReasonInputs(
-            **given, population=Population(**population), table=ReasonTable(table["version"], texts, table["groups"])
-        )
+        return ReasonInputs(**given, population=Population(**population), table=ReasonTable(**table))
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidError(f"this is no record of reasons: {error}", field="inputs") from error
 
@@ -101,9 +90,6 @@ def table_changes(before: ReasonTable, after: ReasonTable) -> list[str]:
             found.append(f"{name} is no more; it was {old!r}")
         elif old != new:
             found.append(f"{name} was {old!r}, and is {new!r}")
-    kept = [name for name in before.texts if name in after.texts]
-    if kept != [name for name in after.texts if name in before.texts]:
-        found.append("the order has changed, which decides between reasons that weigh the same")
     for name in dict.fromkeys((*before.groups, *after.groups)):
         members = [sorted(table.groups[name]) if name in table.groups else None for table in (before, after)]
         if members[0] != members[1]:

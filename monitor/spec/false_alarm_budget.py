@@ -7,7 +7,8 @@ concept goes to drift. Row windows have no volume, so its share goes to data qua
 
 Limits of KPIs and fairness metrics spend one twentieth, which they take from concept, or from drift where there is no
 concept. Where a KPI with a limit can be estimated without outcomes, estimates have half of that twentieth. A spec
-without limits keeps the whole for the other monitors.
+without limits keeps the whole for the other monitors. Attributions, where they are watched, take a twentieth from
+drift.
 """
 
 from datetime import timedelta
@@ -18,7 +19,7 @@ from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule, RowWindow
 
-BudgetPart = Literal["drift", "quality", "volume", "silence", "concept", "limits", "estimate"]
+BudgetPart = Literal["drift", "quality", "volume", "silence", "concept", "limits", "estimate", "attribution"]
 LimitMonitor = Literal["kpi", "fairness", "estimate"]
 LIMIT_MONITORS: Final[tuple[LimitMonitor, ...]] = ("kpi", "fairness", "estimate")
 QUALITY_SHARE: Final = 0.1  # of data quality, volume and silence together
@@ -27,6 +28,7 @@ SILENCE_SHARE: Final = 0.025
 CONCEPT_SHARE: Final = 0.1
 LIMITS_SHARE: Final = 0.05  # of KPIs, fairness metrics and estimates together
 ESTIMATE_SHARE: Final = 0.025
+ATTRIBUTION_SHARE: Final = 0.05
 MAX_LIMIT_ALPHA: Final = 0.025  # that of one end of a 95 % interval
 
 
@@ -36,10 +38,11 @@ def share(spec: ModelSpec, part: BudgetPart) -> float:
     estimate = ESTIMATE_SHARE if estimated_limit_count(spec) else 0.0
     taken = CONCEPT_SHARE if watches_concept(spec) else limits  # drift has the same with limits as without them
     volume = 0.0 if isinstance(spec.monitors.window_lengths, RowWindow) else VOLUME_SHARE
+    attribution = ATTRIBUTION_SHARE if spec.monitors.attribution is not None else 0.0
     parts: dict[BudgetPart, float] = {
         "quality": QUALITY_SHARE - volume - SILENCE_SHARE, "volume": volume, "silence": SILENCE_SHARE,
         "concept": taken - limits, "limits": limits - estimate, "estimate": estimate,
-        "drift": 1.0 - QUALITY_SHARE - taken,
+        "attribution": attribution, "drift": 1.0 - QUALITY_SHARE - taken - attribution,
     }  # fmt: skip
     return parts[part]
 

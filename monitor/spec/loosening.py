@@ -259,6 +259,22 @@ def _notified(field: str, before: Any, after: Any) -> Iterator[Loosening]:
     yield from _section(_NOTIFY)(field, before or everything, after or everything)
 
 
+def _attribution(field: str, before: Any, after: Any) -> Iterator[Loosening]:
+    if before is not None and after is None:
+        yield Loosening(field, "attribution", None, "attributions are watched no more")
+    elif before is not None:
+        rules = {"rows": _NARROWER, "reference_rows": _NARROWER, "floor": _WIDER, "by": _asked}
+        yield from _section(rules)(field, before, after)
+
+
+def _reasons(field: str, before: Any, after: Any) -> Iterator[Loosening]:
+    """Reasons that are declared are owed; their texts, groups and reference population have no stricter direction."""
+    if before is not None and after is None:
+        yield Loosening(field, "reasons", None, "adverse decisions get no reasons any more")
+    elif before is not None:
+        yield from _section(_REASONS)(field, before, after)
+
+
 def _once_set(field: str, before: Any, after: Any) -> Iterator[Loosening]:
     """What only narrows, or only adds, where there was none."""
     if before is not None:
@@ -297,6 +313,7 @@ _MONITORS: Final[Mapping[str, Rule]] = {
         lambda rule: " ".join(filter(None, (rule["metric"], rule.get("column")))),
         ("metric", "column", "expression"), _section(_KPI),
     ),
+    "attribution": _attribution,
     "fairness": _covered(lambda rule: str(rule["metric"]), ("metric",), _section(_FAIRNESS)),
 }  # fmt: skip
 _ENVELOPE: Final[Mapping[str, Rule]] = {
@@ -324,6 +341,10 @@ _RETRAIN: Final[Mapping[str, Rule]] = {
     "envelope": _section(_ENVELOPE), "budget": _section({}, other=_WIDER), "gates": _asked,
     "approval": _order("two", "one", "none"),
 }  # fmt: skip
+_REASONS: Final[Mapping[str, Rule]] = {
+    # Fewer reasons, or fewer columns that are kept out of them, tell a person less than the truth. Texts have versions.
+    "most": _NARROWER, "exclude": _asked, "reference_rows": _NARROWER, "mutable": _neutral, "budget": _neutral,
+}  # fmt: skip
 _NOTIFY: Final[Mapping[str, Rule]] = {
     "channels": _told, "severity": _order("info", "warning", "critical"), "runbook": _neutral,
     "cooldown": _pause,
@@ -334,5 +355,5 @@ _SPEC: Final[Mapping[str, Rule]] = {
     "retention": _number(wider=False, absent=math.inf, of=_seconds), "traces": _once_set,
     "risk": _order("high", "limited", "minimal"), "columns": _columns, "redact": _redacted,
     "monitors": _section(_MONITORS), "retrain": _policy,
-    "notify": _notified,
+    "notify": _notified, "reasons": _reasons,
 }  # fmt: skip

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
 from core.canonical import digest
 from monitor.redact.presidio import check_installed
 from monitor.redact.rules import BuiltInPattern, OwnPattern
+from monitor.spec.attribution import check_attribution
 from monitor.spec.base import Key, KeyProblem, SpecPart, is_new
 from monitor.spec.baseline import Baseline
 from monitor.spec.columns import BUILT_IN, Column, Encoder
@@ -17,29 +18,16 @@ from monitor.spec.duration import Duration, duration
 from monitor.spec.event_times import EventTimes
 from monitor.spec.monitors import Monitors, RowWindow
 from monitor.spec.notify import Notify
+from monitor.spec.part import Name, Part
 from monitor.spec.problems import nearest
 from monitor.spec.provenance import EventsProvenance
+from monitor.spec.reasons import Reasons, check_reasons
 from monitor.spec.retraining import Retrain
 from monitor.spec.target import check_predicts, check_target, target_of
 from monitor.spec.traces import Traces
 
 AUTO_REFERENCE_ROWS: Final = 1_000  # rows of an automatic reference when its first window is judged, about
 Task = Literal["classification", "regression", "generation"]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-
-
-class Part(SpecPart):
-    """Where a part of a model of models belongs."""
-
-    model: Name = Field(
-        description="the whole: a name that its parts share, and that of a model if it is watched too",
-        examples=["support-desk"],
-    )
-    agent: str = Field(
-        min_length=1, max_length=200,
-        description="which agent of the whole this is: its value in the whole's column with role agent",
-        examples=["billing"],
-    )  # fmt: skip
 
 
 class ModelSpec(SpecPart):
@@ -81,10 +69,9 @@ class ModelSpec(SpecPart):
         examples=["auto", "{rows: first 5000}"],
     )
     ack: Literal["log", "lake"] = Field(
-        "log",
-        description="where rows are durable when their request is answered: in the log of this machine, or in their "
-        "table, which makes a request wait for a second or two",
-    )
+        "log", description="where rows are durable when their request is answered: in the log of this machine, or in "
+        "their table, which makes a request wait for a second or two",
+    )  # fmt: skip
     redact: Mapping[str, tuple[BuiltInPattern | OwnPattern, ...]] = Field(
         default_factory=dict,
         description="by column: the patterns that are replaced in its texts before they are stored; see "
@@ -102,14 +89,18 @@ class ModelSpec(SpecPart):
         None, description="who is told about alerts, and how; without it, every channel of the installation is told"
     )
     history: Duration = Field(
-        "2d",
-        description="how long replaced files and log entries are kept for readers of old versions; longer takes "
+        "2d", description="how long replaced files and log entries are kept for readers of old versions; longer takes "
         "more disk",
-    )
+    )  # fmt: skip
     times: EventTimes | None = Field(
         None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
         description="which times of events are accepted; see [times](ingest.md#times)",
         examples=['{earliest: "1950-01-01T00:00:00Z"}'],
+    )  # fmt: skip
+    reasons: Reasons | None = Field(
+        None, exclude_if=lambda value: value is None,
+        description="which decisions are adverse and how their reasons are told; see "
+        "[reason codes](explanations.md#reason-codes)",
     )  # fmt: skip
     traces: Traces | None = Field(None, description="how OpenTelemetry spans become events of the model")
     provenance: EventsProvenance | None = Field(
@@ -195,9 +186,8 @@ def _check_column_names(spec: ModelSpec) -> None:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ .-]{0,99}", name):
             raise KeyProblem(
                 ("columns", name),
-                "a column name starts with a letter or _ and has at most 100 characters: letters, digits, "
-                "spaces, dots, "
-                "hyphens and underscores; rename the column",
+                "a column name starts with a letter or _ and has at most 100 characters: letters, digits, spaces, "
+                "dots, hyphens and underscores; rename the column",
             )
 
 
@@ -339,6 +329,14 @@ def _check_redact(spec: ModelSpec) -> None:
             check_installed()
 
 
+def _check_attribution(spec: ModelSpec) -> None:
+    check_attribution(spec)
+
+
+def _check_reasons(spec: ModelSpec) -> None:
+    check_reasons(spec)
+
+
 def _check_traces(spec: ModelSpec) -> None:
     for name in spec.traces.columns if spec.traces else ():
         if name not in spec.columns:
@@ -412,7 +410,7 @@ def _check_rows_of_a_window(spec: ModelSpec) -> None:
 _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
     _check_column_names, _check_positive_class, _check_texts, _check_single_roles, _check_prediction, _check_predicts,
     _check_budget, _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces,
-    _check_retrain, _check_retention,
+    _check_retrain, _check_retention, _check_reasons, _check_attribution,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
 _NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from monitor.spec.attribution import AttributionMonitor
 from monitor.spec.base import KeyProblem, SpecPart, Written, is_new
 from monitor.spec.baseline import MAX_ROWS, MIN_ROWS
 from monitor.spec.duration import LONGEST, Duration, duration
@@ -228,6 +229,12 @@ class Monitors(SpecPart):
     estimate: bool = Field(True, description="estimate KPIs before outcomes arrive; needs a score, or numbers")
     kpi: tuple[KpiRule, ...] = Field((), description="what is measured in every window, and its limits")
     fairness: tuple[FairnessRule, ...] = Field((), description="how groups of people are compared, and the limits")
+    attribution: AttributionMonitor | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="what each column counts in the model's answers, by window; it takes a twentieth of the budget "
+        "from drift",
+        examples=["{rows: 200}"],
+    )  # fmt: skip
 
     @field_validator("windows")
     @classmethod

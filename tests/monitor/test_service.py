@@ -246,6 +246,20 @@ def test_a_spec_is_a_revision_with_both_digests_in_the_ledger(site: Site) -> Non
 
 
 @SQLITE_FIRST
+def test_other_reasons_under_a_version_that_stood_for_others_are_refused(site: Site) -> None:
+    def told(version: str, text: str, **more: str) -> ModelSpec:
+        return spec(reasons={"adverse": "no", "table": {"version": version, "texts": {"amount": text} | more}})
+
+    assert declare(site, told("1", "The amount is high")).outcome == "created"
+    assert declare(site, told("2", "The amount is too high")).outcome == "changed"
+    assert declare(site, told("1", "The amount is high")).outcome == "changed"  # an earlier table may return
+    assert declare(site, told("1", "The amount is high")).outcome == "unchanged"
+    wrong = r"'2', which stood for other reasons in revision 2 \(amount was 'The amount is too high', and is 'Other'\)"
+    with pytest.raises(SpecError, match=wrong):
+        declare(site, told("2", "Other"))
+
+
+@SQLITE_FIRST
 def test_a_metric_nobody_computes_is_refused_with_what_exists(site: Site) -> None:
     monitors = document()["monitors"] | {"kpi": [{"metric": "acuracy"}]}
     with pytest.raises(SpecError, match=r"monitors\.kpi\[0\]\.metric: 'acuracy'.*accuracy"):

@@ -21,6 +21,7 @@ SPEC: dict[str, Any] = {
     "monitors": {
         "windows": ["1d", "7d"], "false_alarms": "1 per 30d",
         "drift": {"columns": ["amount", "text"], "floors": {"amount": "0.05 std"}, "must_see": {"amount": "0.5 std"}},
+        "attribution": {"rows": 100, "floor": 0.1},
         "kpi": [{"metric": "accuracy", "min": 0.8}, {"metric": "latency_p95", "column": "amount", "max": 200},
                 {"metric": "own", "expression": "count()", "min": 3}],
         "fairness": [{"metric": "demographic_parity_difference", "by": ["age_band", "sex"], "max": 0.1},
@@ -38,6 +39,10 @@ SPEC: dict[str, Any] = {
         "budget": {"runs_per_day": 2, "gpu_hours_per_month": 20}, "gates": ["no_regression", "fairness"],
     },
     "notify": {"channels": ["ops"], "severity": "info"}, "retention": "365d", "traces": {"service": "router"},
+    "reasons": {
+        "adverse": "refused", "most": 3, "exclude": ["text"], "mutable": {"amount": "down"},
+        "table": {"version": "1", "texts": {"amount": "The amount is too high"}},
+    },
 }  # fmt: skip
 
 
@@ -128,6 +133,12 @@ LOOSER: tuple[tuple[str, Any, str], ...] = (
     ("notify.severity", "critical", "notify.severity"),
     ("notify.cooldown", "365d", "notify.cooldown"),
     ("notify.channels", ["other"], "notify.channels"),
+    ("monitors.attribution", GONE, "monitors.attribution"),
+    ("monitors.attribution.rows", 50, "monitors.attribution.rows"),
+    ("monitors.attribution.floor", 0.2, "monitors.attribution.floor"),
+    ("reasons", GONE, "reasons"), ("reasons.most", 2, "reasons.most"), ("reasons.adverse", "held", "reasons.adverse"),
+    ("reasons.reference", "all", "reasons.reference"),
+    ("reasons.table", {"version": "2", "texts": {"amount": "Too much"}}, "reasons.table"),
 )  # fmt: skip
 
 
@@ -139,13 +150,15 @@ def test_what_holds_less_is_named(path: str, value: Any, found: str) -> None:
 STRICTER: tuple[tuple[str, Any], ...] = (
     ("owner", "others@example.com"), ("purpose", "route better"), ("retention", "400d"), ("retention", GONE),
     ("columns.amount.max", 50), ("redact.text", ["email", "phone", "iban"]),
-    ("columns.more", {"role": "input", "type": "number"}),
+    ("columns.more", {"role": "measure", "type": "number"}),
     ("monitors.windows", ["1d", "7d", "14d"]), ("monitors.false_alarms", "2 per 30d"),
     ("monitors.drift.columns", "all"), ("monitors.drift.floors.amount", "0.01 std"),
     ("monitors.drift.must_see", {"amount": "0.5 std", "text": "0.5 std"}),
     ("monitors.kpi.0.min", 0.9), ("monitors.kpi.0.max", 0.99), ("monitors.kpi.1.max", 100),
     ("monitors.kpi", [*reversed(SPEC["monitors"]["kpi"]), {"metric": "f1_macro", "min": 0.5}]),
     ("monitors.fairness.0.max", 0.05), ("monitors.fairness.1.min", 0.9),
+    ("monitors.attribution.rows", 300), ("monitors.attribution.floor", 0.05),
+    ("reasons.most", 4), ("reasons.mutable", {}), ("reasons.reference_rows", 900), ("reasons.budget", 500),
     ("retrain", GONE), ("retrain.cooldown", "2d"), ("retrain.gates", ["no_regression", "fairness", "integrity"]),
     ("retrain.envelope.max_gpu_hours", 1), ("retrain.envelope.kpi_floor.log_loss", 0.4),
     ("retrain.envelope.kpi_floor.accuracy", 0.9), ("retrain.envelope.methods", ["qlora"]),

@@ -11,6 +11,8 @@ from tests.monitor import traffic
 
 RECIPE = {"base_model": "/models/base"}
 
+REASONS: dict[str, Any] = {"adverse": "no", "table": {"version": "1", "texts": {"amount": "The amount is too high"}}}
+
 REFUSED: list[tuple[str, str, Any, str]] = [
     ("column_names", "columns.date", {"role": "input", "type": "number"}, "columns.date: every event has a built-in"),
     ("column_names", "columns.9lives", {"role": "input", "type": "number"}, "columns.9lives: a column name "
@@ -41,6 +43,10 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("traces", "traces", {"service": "bot", "columns": {"tone": "attr"}}, "traces.columns.tone: names column 'tone'"),
     ("retrain", "retrain", {"when": ["drift"], "recipe": {}}, "retrain.recipe.base_model: is missing; give"),
     ("retention", "retention", "12h", "retention: is 12h; give at least 1d"),
+    ("reasons", "reasons", REASONS | {"table": {"version": "1", "texts": {"region": "Where"}}},
+     r"reasons.table.texts: has no text for 'amount', which the model reads; add `amount: ...`"),
+    ("attribution", "monitors.attribution", {"by": ["regoin"]}, r"monitors.attribution.by\[0\]: names 'regoin', which "
+     "is no column with role segment; such columns: region; did you mean region"),
     ("part", "part_of", {"model": "loans", "agent": "a"}, "part_of.model: is 'loans', the model itself; name"),
     ("rows_of_a_window", "monitors.kpi", [{"metric": "accuracy", "min": 0.8, "min_rows": 10**6}],
      r"monitors.kpi\[0\].min_rows: is 1000000, and a window has 250 rows, so nothing is ever judged"),

@@ -9,7 +9,7 @@ import yaml
 
 from monitor.spec.parse import SpecError, load_spec
 from tests.monitor import traffic
-from tests.monitor.spec.test_model import changed
+from tests.monitor.spec.test_model import REASONS, changed
 
 INTERNALS = re.compile(
     r"function-|tuple\[|literal\[|Input should|validation error|type=|pydantic|RowWindow|AlphaBudget|NewOutcomes|"
@@ -124,6 +124,39 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("traces", {"service": "bot", "spans": ["lm"]}, "traces.spans[0]", "did you mean llm?"),
     ("traces", {"service": "bot", "version": 5}, "traces.version", 'put it in quotes: "5"'),
     ("retention", 30, "retention", "is 30; write a duration, such as"),
+    ("reasons", REASONS | {"adverse": {"below": 600}}, "reasons.adverse", "does not fit task classification; name a "
+     "class, such as `refused`"),
+    ("reasons", REASONS | {"adverse": " "}, "reasons.adverse", "which is no value; name a class"),
+    ("reasons", {"adverse": "no"}, "reasons.table", "is missing"),
+    ("reasons", REASONS | {"table": {"version": 1, "texts": {"amount": "x"}}}, "reasons.table.version",
+     'put it in quotes: "1"'),
+    ("reasons", REASONS | {"table": {"version": "1", "texts": {"amount": " "}}}, "reasons.table.texts.amount",
+     "is blank; write the reason in plain language"),
+    ("reasons", REASONS | {"table": {"version": "1", "texts": {"amount": "x", "amonut": "y"}}},
+     "reasons.table.texts.amonut", "is no column that is declared under columns and no group; did you mean amount?"),
+    ("reasons", REASONS | {"table": {"version": "1", "texts": {"amount": "x", "truth": "y"}}},
+     "reasons.table.texts.truth", "which has role outcome: no model reads that for its answer"),
+    ("reasons", REASONS | {"table": {"version": "1", "texts": {"amount": "x", "age_band": "y"}}},
+     "reasons.table.texts.age_band", "is never told as a reason"),
+    ("reasons", REASONS | {"most": 0}, "reasons.most", "is 0; give at least 1"),
+    ("reasons", REASONS | {"most": 11}, "reasons.most", "give at most 10"),
+    ("reasons", REASONS | {"reference": "refused"}, "reasons.reference", "'refused'; write one of"),
+    ("reasons", REASONS | {"reference": {"dataset": ""}}, "reasons.reference.dataset", "write a text"),
+    ("reasons", REASONS | {"group": {"size": ["amount", "amont"]}}, "reasons.group.size[1]", "did you mean amount?"),
+    ("reasons", REASONS | {"group": {"size": []}}, "reasons.group.size", "is an empty list"),
+    ("reasons", REASONS | {"group": {"size": ["amount"]}}, "reasons.table.texts",
+     "has no text for 'amount', of group size, which the model reads; add `size: ...`"),
+    ("reasons", REASONS | {"group": {"a": ["amount"], "b": ["amount"]}}, "reasons.group.b[0]", "is in a already"),
+    ("reasons", REASONS | {"group": {"region": ["amount"]}}, "reasons.group.region", "choose another name"),
+    ("reasons", REASONS | {"exclude": ["postcode"]}, "reasons.exclude[0]", "is no column that is declared"),
+    ("reasons", REASONS | {"mutable": {"amount": "lower"}}, "reasons.mutable.amount", "one of `up`, `down`, `any`"),
+    ("reasons", REASONS | {"mutable": {"age_band": "any"}}, "reasons.mutable.age_band", "nobody is told to change"),
+    ("reasons", REASONS | {"mutable": {"region": "any"}}, "reasons.mutable.region", "is not read by the model"),
+    ("reasons", REASONS | {"mutable": {"decision": "any"}}, "reasons.mutable.decision", "has role prediction"),
+    ("reasons", REASONS | {"budget": 1}, "reasons.budget", "give at least 10"),
+    ("monitors.attribution", {"rows": 10}, "monitors.attribution.rows", "is 10; give at least 30"),
+    ("monitors.attribution", {"floor": -1}, "monitors.attribution.floor", "give at least 0"),
+    ("monitors.attribution", {"by": ["age_band"]}, "monitors.attribution.by[0]", "no column with role segment"),
 ]  # fmt: skip
 
 
