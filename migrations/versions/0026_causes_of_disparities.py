@@ -27,7 +27,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_fairness_cause_alert_id_alert")),
         sa.ForeignKeyConstraint(["window_id"], ["window.id"], name=op.f("fk_fairness_cause_window_id_window")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_fairness_cause")),
-        sa.UniqueConstraint("alert_id", "window_id", "column", name=op.f("uq_fairness_cause_alert_id_window_id_column")),
+        sa.UniqueConstraint(
+            "alert_id", "window_id", "column", name=op.f("uq_fairness_cause_alert_id_window_id_column")
+        ),
     )
 
 
