@@ -255,6 +255,7 @@ def test_the_example_of_the_page_runs_with_the_variables_it_names(
     assert "7 rows: 7 events" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_listing_that_takes_longer_than_arrows_patience_is_waited_for(
     store: ObjectStore, drops: S3FileSystem, ingest: Ingest
 ) -> None:

@@ -13,6 +13,9 @@ from governance.access.api_keys import create_key, first_admin, revoke_key
 from governance.access.roles import Role
 from governance.ledger.read import ledger_entries
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
+
+pytestmark = SQLITE_FIRST
 
 ORIGIN = {"Origin": "http://testserver"}
 

@@ -75,7 +75,8 @@ def kill_at(path: Path, out: Path, number: int = 4) -> None:
     assert not (path.parent / "out" / "adapter").exists()
 
 
-@pytest.mark.parametrize("case", [pytest.param(n, marks=() if n == "adalora" else pytest.mark.slow) for n in CASES])
+@pytest.mark.slow  # tests/retrain/train/test_run.py kills a run of qlora
+@pytest.mark.parametrize("case", CASES)
 def test_a_killed_run_of_any_method_ends_with_the_bytes_of_one_left_alone(
     case: str, tiny_base: Path, tiny_causal_base: Path, tmp_path: Path
 ) -> None:

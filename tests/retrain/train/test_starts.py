@@ -179,7 +179,8 @@ def test_a_run_that_was_chosen_is_left_alone_when_it_is_started_once_more(best: 
     assert not (best / "out/starts").exists()
 
 
-@pytest.mark.parametrize("phase", [pytest.param("champion", marks=pytest.mark.slow), "fresh"])
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["champion", "fresh"])
 def test_a_run_killed_in_either_training_ends_as_one_left_alone(
     phase: str, best: Path, trained: Path, tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from monitor.ingest.otlp.recent import CALLS, RecentCalls, recent_calls
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
+from tests.databases import SQLITE_FIRST
 from tests.monitor.ingest.otlp.requests import span
 from tests.monitor.ingest.otlp.test_calls import COLUMNS, SECOND, at, send, stored
 
@@ -21,6 +22,9 @@ ROOT, OUTER = "00000000000000aa", "0000000000000001"
 @pytest.fixture
 def shop(site: Site) -> Site:
     return _shop(site)
+
+
+pytestmark = SQLITE_FIRST
 
 
 def _shop(site: Site, **traces: Any) -> Site:
