@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats import proportion, weightstats
+from statsmodels.stats import proportion, weightstats  # type: ignore[import-untyped]  # no stubs
 
 from core.arrays import Floats
 from monitor.fairness import intervals
