@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 Lane = Literal["default", "explain", "train"]
+Opinion = Literal["lime", "integrated_gradients", "attention"]
 
 
 class Payload(BaseModel):
@@ -85,12 +86,13 @@ class RunJob(Payload):
 
 
 class ExplainJob(Payload):
-    """Compute the word attributions of one decision."""
+    """Compute the attributions of one decision, and second opinions about it."""
 
     name: ClassVar[str] = "retrain.explain"
     lane: ClassVar[Lane] = "explain"
     model: str
     event_id: str
+    opinions: tuple[Opinion, ...] = ()
 
 
 class EraseJob(Payload):

@@ -195,21 +195,11 @@ class Child:
                 try:
                     return self.process.wait(every_s)
                 except subprocess.TimeoutExpired:
-                    before, used = used, self._cpu_s()
+                    before, used = used, processor_s(self.pid)
                     moved = moved if used == before else time.monotonic()
             return None
         finally:
             self.kill()
-
-    def _cpu_s(self) -> float:
-        """CPU seconds that the process has used; `core.process` runs the module in the process that was started."""
-        import psutil  # every command imports this module
-
-        try:
-            times = psutil.Process(self.pid).cpu_times()
-        except psutil.Error:  # it has just ended
-            return 0.0
-        return float(times.user + times.system)
 
     def kill(self) -> None:
         self.stays = False
@@ -218,6 +208,17 @@ class Child:
         self.process.wait()
         if self._line is not None:
             self._line.close()
+
+
+def processor_s(pid: int) -> float:
+    """CPU seconds that a process has used; `core.process` runs the module in the process that was started."""
+    import psutil  # every command imports this module
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:  # it has just ended
+        return 0.0
+    return float(times.user + times.system)
 
 
 def tie_to(parent: int) -> None:

@@ -12,10 +12,10 @@ from core.errors import AppError, BusyError
 from core.jobs import ConsiderJob, EraseJob, ExplainJob, RunJob
 from core.queue import Retry
 from monitor.site import Site
-from retrain import explain as explanation
 from retrain import store
 from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
+from retrain.explain import single
 from retrain.runs import steps
 from retrain.runs.consider import consider_policy
 from retrain.runs.elsewhere import look_after
@@ -98,8 +98,8 @@ def _continue(site: Site, work: Workspace) -> Retry | None:
 
 
 def explain(site: Site, job: ExplainJob) -> Retry | None:
-    """Compute the word attributions of one decision."""
-    explanation.explain(site, job.model, job.event_id)
+    """Compute the attributions of one decision."""
+    single.explain(site, job.model, job.event_id, job.opinions)
     return None
 
 

@@ -17,6 +17,7 @@ from retrain.errors import RunNotFoundError, VersionNotFoundError
 from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
 
 FINAL_STATES = ("promoted", "rejected", "failed")
+WORKING_STATES = ("queued", "curating", "training", "evaluating")  # in which a run computes, or is about to
 
 
 def run(db: Session, run_id: UUID, *, lock: bool = False) -> Run:
@@ -157,6 +158,17 @@ def explanation(db: Session, model_id: UUID, event_id: str, version: str) -> Exp
         Explanation.model_id == model_id, Explanation.event_id == event_id, Explanation.version == version
     )
     return db.scalars(query).first()
+
+
+def shows(db: Session, artifact: str) -> bool:
+    """Whether an explanation consists of this artifact: equal decisions are explained by equal bytes."""
+    return db.scalars(select(Explanation.id).where(Explanation.artifact == artifact).limit(1)).first() is not None
+
+
+def models_under_way(db: Session) -> Sequence[UUID]:
+    """Models of which a run works here, oldest run first; one that waits for a person does not."""
+    query = select(Run.model_id).where(Run.state.in_(WORKING_STATES)).order_by(Run.created_at)
+    return list(dict.fromkeys(db.scalars(query)))
 
 
 def spec_at(db: Session, model_id: UUID, revision: int) -> ModelSpec:

@@ -7,9 +7,11 @@ from typing import Final
 
 from api.processes.turns import LANE, Turns
 from api.processes.worker import step
+from core.jobs import ExplainJob
 from core.logs import logger
 from core.queue import LANES
 from monitor.site import Site
+from retrain.explain.process import EXPLAINING
 
 OWN_THREAD: Final = tuple(lane for lane in LANES if lane != LANE)  # their jobs start processes of their own
 log = logger("api.processes.lanes")
@@ -27,7 +29,15 @@ def run_forever(site: Site, stop: threading.Event) -> None:
                 log.exception("worker loop", lane=lane)
                 busy = False
             if not busy:
+                if lane == ExplainJob.lane:
+                    stay_ready(site)
                 stop.wait(site.settings.queue.poll_s)
+
+    def stay_ready(site: Site) -> None:
+        try:
+            EXPLAINING.keep(site)
+        except Exception:
+            log.exception("explaining process")
 
     threads = [
         threading.Thread(target=lane_loop, args=(lane,), name=f"lane-{lane}", daemon=True) for lane in OWN_THREAD
@@ -41,3 +51,4 @@ def run_forever(site: Site, stop: threading.Event) -> None:
         turns.close()
     for thread in threads:
         thread.join(timeout=5)
+    EXPLAINING.close()

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -22,7 +22,7 @@ from api.http.protected import columns_for, refuse_explained_protected, withheld
 from core import queue
 from core.clock import written_time
 from core.errors import ConflictError, InvalidError
-from core.jobs import ExplainJob
+from core.jobs import ExplainJob, Opinion
 from core.queue import Job
 from governance.access.roles import Caller, Permission
 from monitor import store
@@ -73,7 +73,8 @@ class ExplanationOut(Out):
     event_id: str
     state: str
     version: str
-    additivity_residual: float | None = None
+    additivity_residual: float | None = None  # the largest of all outputs
+    reason: str | None = None  # why no reasons are issued, where the state is withheld
     explanation: dict[str, Any] | None = None
 
 
@@ -134,10 +135,15 @@ def _newest(request: Request) -> datetime | None:
 
 
 @router.get("/explanations", responses={202: {"model": ExplanationOut}, 409: {}})
-def explain(caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response) -> ExplanationOut:
-    """SHAP word attributions of one decision: 200 once computed, 202 while a job computes them."""
+def explain(
+    caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response, opinions: str = ""
+) -> ExplanationOut:
+    """What each word or column did to one decision (SHAP): 200 once computed, 202 while a job computes it.
+
+    `opinions` asks for second opinions beside it: some of lime, integrated_gradients, attention, with commas.
+    """
     refuse_explained_protected(site, db, caller, model)
-    return _explanation(site, db, model, event_id, response)
+    return _explanation(site, db, model, event_id, response, _opinions(opinions))
 
 
 @router.get(
@@ -145,7 +151,14 @@ def explain(caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, re
     responses={202: {"model": ExplanationOut}, 409: {}},
 )  # fmt: skip
 def explain_at(
-    caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, request: Request, response: Response
+    caller: Reader,
+    model: str,
+    event_id: str,
+    site: SiteDep,
+    db: Db,
+    request: Request,
+    response: Response,
+    opinions: str = "",
 ) -> ExplanationOut | Response:
     """The same under the event's own address.
 
@@ -159,7 +172,7 @@ def explain_at(
         shown = _read(site, db, caller, model, whole, response)
         return JSONResponse(jsonable_encoder(shown), headers=dict(response.headers))
     refuse_explained_protected(site, db, caller, model)
-    return _explanation(site, db, model, event_id, response)
+    return _explanation(site, db, model, event_id, response, _opinions(opinions))
 
 
 @router.get("/event")
@@ -177,18 +190,34 @@ def read_at(caller: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb
     return _read(site, db, caller, model, event_id, response)
 
 
-def _explanation(site: Site, db: Session, model: str, event_id: str, response: Response) -> ExplanationOut:
+def _opinions(written: str) -> tuple[Opinion, ...]:
+    """The second opinions that a query names, each once, in the order of the alphabet."""
+    named = sorted({part.strip() for part in written.split(",") if part.strip()})
+    known: tuple[Opinion, ...] = get_args(Opinion)
+    for name in named:
+        if name not in known:
+            raise InvalidError(
+                f"opinions names {name[:60]!r}; write some of {', '.join(known)}", field="opinions", value=name[:200]
+            )
+    return tuple(name for name in known if name in named)
+
+
+def _explanation(
+    site: Site, db: Session, model: str, event_id: str, response: Response, opinions: tuple[Opinion, ...]
+) -> ExplanationOut:
     found = store.model(db, model)
     event = _event(site, model, event_id)
     version = _explained_version(db, found.id, event["version"])
     stored = retrained.explanation(db, found.id, event_id, version)
-    if stored is None:
-        _request_explanation(site, db, model, event_id)
+    document = None if stored is None else json.loads(site.artifacts.get(stored.artifact))
+    if stored is None or document is None or not {*document.get("opinions", ())}.issuperset(opinions):
+        _request_explanation(site, db, model, event_id, opinions)
         response.status_code = 202
         return ExplanationOut(event_id=event_id, state="queued", version=version)
+    withheld = document.get("state") == "withheld"
     return ExplanationOut(
-        event_id=event_id, state="ready", version=stored.version, additivity_residual=stored.additivity_residual,
-        explanation=json.loads(site.artifacts.get(stored.artifact)),
+        event_id=event_id, state="withheld" if withheld else "ready", version=stored.version,
+        additivity_residual=stored.additivity_residual, reason=document.get("reason"), explanation=document,
     )  # fmt: skip
 
 
@@ -217,11 +246,13 @@ def _explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
     return answered_by if answered_by in registered else champion
 
 
-def _request_explanation(site: Site, db: Session, model: str, event_id: str) -> None:
+def _request_explanation(site: Site, db: Session, model: str, event_id: str, opinions: tuple[Opinion, ...]) -> None:
     """Queue the computation once; a failed computation is reported, not repeated silently."""
-    key = f"explain:{model}:{hashlib.sha256(event_id.encode()).hexdigest()}"  # ids may be longer than keys
+    asked = "".join(f":{name}" for name in opinions)
+    key = f"explain:{model}:{hashlib.sha256((event_id + asked).encode()).hexdigest()}"  # ids may be longer than keys
     last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
     if last is not None and last.state == "failed":
         raise ExplanationFailedError(f"this decision could not be explained: {last.error}", event_id=event_id)
     if last is None or last.state == "done":
-        queue.enqueue(db, ExplainJob(model=model, event_id=event_id), now=site.clock.now(), dedupe_key=key)
+        job = ExplainJob(model=model, event_id=event_id, opinions=opinions)
+        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=key)

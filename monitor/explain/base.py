@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from core.errors import InvalidError
-
 TOLERANCE: Final = 1e-4  # of the larger of 1 and the output; models compute in 32-bit floats, in batches of their own
 State = Literal["explained", "withheld"]
 
@@ -93,7 +91,14 @@ class TableExplanation(Record):
 
 
 def tolerated(output: float) -> float:
-    """The largest residual with which an explanation of this output gives reasons."""
+    """The largest residual with which an explanation of this output gives reasons.
+
+    Args:
+        output: of the model, in any unit.
+
+    Returns:
+        The same unit, > 0.
+    """
     return float(TOLERANCE * max(1.0, abs(output)))
 
 
@@ -111,7 +116,14 @@ def off(outputs: Sequence[OutputSum]) -> str | None:
 
 
 def checked_text(found: TextExplanation) -> TextExplanation:
-    """The record, or withheld if an output does not add up."""
+    """The record, or withheld if an output does not add up.
+
+    Args:
+        found: with a value for each word that the model reads.
+
+    Returns:
+        The same, without any values where an output does not add up.
+    """
     why = off(found.outputs)
     if why is None:
         return found
@@ -124,12 +136,6 @@ def checked_table(found: TableExplanation) -> TableExplanation:
     if why is None:
         return found
     return replace(found, state="withheld", reason=why, columns=tuple(replace(c, value=None) for c in found.columns))
-
-
-class UnknownAnswerError(InvalidError):
-    """The answer to explain is none that the version can give; another label is never explained in its place."""
-
-    code = "unknown_answer"
 
 
 @dataclass(frozen=True)

@@ -83,13 +83,15 @@ def explain_texts(
         residual |base + sum - raw output|. A word that the model does not read has no value.
 
     Raises:
-        InvalidError: a text has no words, or the model has no output label_index.
+        InvalidError: a text has no words, the model has no output label_index, or one that is no number.
 
     Source: Lundberg and Lee (2017); Owen (1977).
     """
     parted = [_Parted.of(text, reading) for text in texts]
     ask = _deduplicated(outputs, same)
     raw = np.asarray(ask(list(enumerate(texts))), dtype=np.float64)
+    if not np.isfinite(raw).all():
+        raise InvalidError("the model's output is not finite, so there is nothing to attribute")
     count = raw.shape[1] if len(texts) else 0
     for index in label_indices:
         if not 0 <= index < count:

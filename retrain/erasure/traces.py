@@ -18,7 +18,7 @@ from monitor.site import Site
 from monitor.tables import Dataset, Explanation
 from retrain import store
 from retrain.erasure.datasets import touched
-from retrain.explain import is_abandoned
+from retrain.explain.folders import is_abandoned
 from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
 from retrain.tables import Run

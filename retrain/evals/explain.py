@@ -1,64 +1,62 @@
-"""`python -m retrain.evals.explain CONFIG.json`: word attributions of one text, in its own process.
+"""`python -m retrain.evals.explain`: explains decisions, in its own process, which stays and answers requests.
 
-Writes `explanation.json` and, however it ends, `exit.json` into `output_dir`.
+A request is an `Asked` as JSON, an answer the list of records, in order; where there is none, `{"error": ...}`. The
+model that was asked last stays loaded. With a config file, `python -m retrain.evals.explain CONFIG.json`, it explains
+files of decisions: see `retrain.evals.explained.files`.
 """
 
 import sys
-from dataclasses import asdict
+import traceback
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import numpy as np
-from pydantic import Field
-
-from core.errors import InvalidError
-from monitor.explain import EXPLAINERS
-from retrain.evals.config import ModelFiles
-from retrain.train.config import Frozen, Place
-from retrain.train.config_file import load_config
-from retrain.train.model import load_classifier
-from retrain.train.progress import report_exit, write_json
+from core.answering import answer_requests
+from core.errors import AppError
+from retrain.errors import TrainerError
+from retrain.evals.explained.base import Asked, Document, Explained, ExplainedModel
+from retrain.evals.explained.load import loaded
 
 
-class ExplainConfig(Frozen):
-    """`label` is the answer to explain; without it, the model's own answer."""
+class Kept:
+    """The model that was asked last."""
 
-    model: ModelFiles
-    text: str
-    label: str | None = None
-    max_length: int = Field(default=64, ge=2)
-    max_evals: int = Field(default=500, ge=10)
-    seed: int = 0
-    threads: int = Field(default=1, ge=1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    output_dir: Place
+    def __init__(self) -> None:
+        self.name: ExplainedModel | None = None
+        self.model: Explained | None = None
+
+    def get(self, model: ExplainedModel) -> Explained:
+        if self.model is None or model != self.name:
+            self.model = None  # before the next is loaded
+            self.model, self.name = loaded(model), model
+        return self.model
 
 
-def explain(path: Path) -> None:
-    """Load the classifier, choose the label, attribute, write."""
-    config = load_config(path, ExplainConfig)
-    files = config.model
-    model = load_classifier(
-        files.base_dir, files.adapter_dir, device=config.device, threads=config.threads, quantise=files.quantise,
-        max_length=config.max_length,
-    )  # fmt: skip
-    shares = model.predict_proba([config.text])[0]
-    label = config.label if config.label is not None else model.labels[int(shares.argmax())]
-    if label not in model.labels:
-        words = f"label {label!r} is not one this version can give; it knows {len(model.labels)} others"
-        raise InvalidError(words, field="label")
-    found = EXPLAINERS["owen_words"].compute(
-        config.text,
-        lambda texts: model.predict_proba(texts).astype(np.float64),
-        model.labels.index(label),
-        max_evals=config.max_evals,
-        seed=config.seed,
-    )
-    document = asdict(found) | {"label": label, "unit": "probability"}
-    write_json(config.output_dir / "explanation.json", document)
+def answered(kept: Kept, request: Any) -> list[Document]:
+    """Records of a request, or for each of its decisions the error."""
+    asked = Asked.model_validate(request)
+    try:
+        found: list[Document | AppError] = list(kept.get(asked.model).explain(asked))
+    except AppError as error:
+        found = [error] * max(1, len(asked.decisions))
+    except Exception as error:  # noqa: BLE001 - the edge of the process: its answer is the only channel
+        traceback.print_exc()
+        told = TrainerError("unexpected", f"{type(error).__name__}: {error}")
+        found = [told] * max(1, len(asked.decisions))
+    return [
+        {"error": {"code": one.code, "message": one.message}} if isinstance(one, AppError) else one for one in found
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments:
+        kept = Kept()
+        answer_requests(lambda request: answered(kept, request))
+        return 0
+    from retrain.evals.explained.files import explain_files
+    from retrain.train.progress import report_exit
+
+    return report_exit(Path(arguments[0]), explain_files)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m retrain.evals.explain CONFIG.json")
-    sys.exit(report_exit(Path(sys.argv[1]), explain))
+    sys.exit(main(sys.argv[1:]))

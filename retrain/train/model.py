@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from monitor.levels import level
 from retrain.train.base_model import load_base, load_tokenizer, pick_device, quiet
-from retrain.train.chat import PLAIN, Parts, text_format, tokens_of
+from retrain.train.chat import PLAIN, Fitted, Parts, text_format, tokens_of
 from retrain.train.chat_keys import Chat
 from retrain.train.conversation import Dropped
 from retrain.train.kinds import Architecture
@@ -143,8 +143,33 @@ class Generator:
             None if isinstance(parts, Dropped) else self.format.scored(parts, self.max_length)
             for parts in self.format.rows(prompts, completions)
         ]
+        return self._logprobs([None if isinstance(row, Dropped) else row for row in fitted], batch_size)
+
+    def answer_logprobs(
+        self, prompts: Sequence[str], completion: str, batch_size: int = 64
+    ) -> list[NDArray[np.float32]]:
+        """The same for one whole answer to each prompt: only prompts are cut.
+
+        Empty for a prompt that the format cannot ask, or that leaves no room for the answer.
+        """
+        fitted = [self._whole(parts) for parts in self.format.rows(prompts, [completion] * len(prompts))]
+        return self._logprobs(fitted, batch_size)
+
+    def cut(self, parts: Parts) -> int:
+        """How many tokens of a question are cut off, after those that stay, so that its whole answer fits."""
+        return max(0, len(parts.head) + len(parts.tail) - self.max_length)
+
+    def _whole(self, parts: Parts | Dropped) -> Fitted | None:
+        if isinstance(parts, Dropped) or (cut := self.cut(parts)) > max(0, len(parts.head) - parts.kept):
+            return None
+        head = [*parts.head[: parts.kept], *parts.head[parts.kept + cut :]]
+        if not head:  # an empty prompt of a tokenizer without a token that begins a text
+            head = [cast(int, self.tokenizer.eos_token_id or self.tokenizer.pad_token_id)]
+        return Fitted([*head, *parts.tail], [], len(head))
+
+    def _logprobs(self, fitted: Sequence[Fitted | None], batch_size: int) -> list[NDArray[np.float32]]:
         result: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(fitted)
-        usable = [(i, row) for i, row in enumerate(fitted) if row is not None and not isinstance(row, Dropped)]
+        usable = [(i, row) for i, row in enumerate(fitted) if row is not None]
         self.model.eval()
         with torch.inference_mode(), _autocast(self.device):
             for rows in _by_length([len(row.ids) for _, row in usable], batch_size):

@@ -41,7 +41,7 @@ CATALOGUES = (
     Catalogue(
         "monitor/estimate", "ESTIMATORS", ("base", "boosting", "curves", "expected", "matching", "trees"), ("fit",)
     ),
-    Catalogue("monitor/explain", "EXPLAINERS", ("base",), ("compute",)),
+    Catalogue("monitor/explain", "EXPLAINERS", ("answers", "base", "owen", "segments"), ("compute",)),
     Catalogue(
         "monitor/fairness", "FAIRNESS", ("base", "bounds", "disparities", "grouping", "intervals", "rates"),
         ("compute",),

@@ -52,7 +52,7 @@ PLANTED = [
             ("governance", "proof", "proof/note.py", "verify"), ("governance", "verify", "verify/log.py", "ledger"),
             ("governance", "ledger", "ledger/read.py", "access"), ("retrain", "train", "train/data.py", "evals"),
             ("retrain", "store", "store.py", "registry"), ("retrain", "gates", "gates/base.py", "runs"),
-            ("retrain", "runs", "runs/record.py", "explain"), ("retrain", "explain", "explain.py", "erasure"),
+            ("retrain", "runs", "runs/record.py", "explain"), ("retrain", "explain", "explain/basis.py", "erasure"),
             ("reports", "charts", "charts/text.py", "facts"),
             ("reports", "facts", "facts/runs.py", "render"),
             ("reports", "wording", "wording/plan.py", "facts"),

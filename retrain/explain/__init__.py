@@ -1,0 +1,1 @@
+"""Explanations of single decisions, with the version that made each; kept as artifacts."""

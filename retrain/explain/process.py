@@ -1,0 +1,110 @@
+"""The explaining process of this worker: started when it is first needed or when a run begins, and kept for a while.
+
+Its start takes longer than an explanation, above all beside a training, which starts the same libraries on the same
+processors. So it is started with the run and holds the champion when somebody asks.
+"""
+
+import time
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any, Final
+
+from core.answering import Answering
+from core.errors import AppError
+from core.logs import logger
+from monitor.site import Site
+from monitor.tables import Model
+from retrain import store
+from retrain.errors import TrainerError
+from retrain.evals.explained.base import Asked, ExplainedModel
+from retrain.evals.explained.load import LOADERS
+from retrain.explain.basis import Basis
+
+MODULE: Final = "retrain.evals.explain"
+STILL_S: Final = 600.0  # an explanation that used no CPU for this long is given up
+KEEP_S: Final = 600.0  # a process that nobody asked for this long, while no run is under way, ends
+LOOK_S: Final = 1.0  # between two looks for a run
+log = logger("retrain.explain.process")
+
+
+class Explaining:
+    """The process, used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process: Answering | None = None
+        self._used = self._looked = 0.0
+
+    def ask(self, asked: Asked) -> list[dict[str, Any]]:
+        """Records, or in their places `{"error": {"code", "message"}}`.
+
+        Raises:
+            AnsweringEndedError: the process was killed; ask again.
+        """
+        with self._lock:
+            if self._process is None or not self._process.alive:
+                self._process = Answering(MODULE, threads=asked.model.threads)
+            self._used = time.monotonic()
+            found: list[dict[str, Any]] = self._process.ask(asked.model_dump(mode="json"), still_s=STILL_S)
+            self._used = time.monotonic()
+            return found
+
+    def keep(self, site: Site) -> None:
+        """Start the process when a run begins, and end it when nobody has asked for long. Called when there is time."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        running = self._process is not None and self._process.alive
+        model = None if running and now - self._used < KEEP_S else _under_way(site)
+        if running and now - self._used >= KEEP_S:
+            if model is None:
+                self.close()
+            else:
+                self._used = now
+        elif model is not None and not running:
+            self.ask(Asked(model=model, decisions=()))
+
+    def close(self) -> None:
+        """End the process, whatever it does; whoever waits for its answer is told."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+
+EXPLAINING: Final = Explaining()
+
+
+def explained(asked: Asked) -> list[dict[str, Any] | AppError]:
+    """A record for each decision, in order, or the error that says why there is none."""
+    return [_error(one["error"]) if "error" in one else one for one in EXPLAINING.ask(asked)]
+
+
+def _error(found: dict[str, str]) -> AppError:
+    error = TrainerError(found["code"], found["message"])
+    error.message = found["message"]
+    return error
+
+
+def _under_way(site: Site) -> ExplainedModel | None:
+    """The champion of a model that is being retrained, if its decisions can be explained."""
+    with site.database.read() as db:
+        for model_id in store.models_under_way(db):
+            try:
+                basis = Basis.of(site, db, db.get_one(Model, model_id).name, None)
+            except AppError:  # no champion, or files that are gone: whoever asks for an explanation is told
+                continue
+            if basis.files.task in LOADERS and not basis.files.files.headless:
+                return basis.files
+    return None
+
+
+def first(found: Sequence[dict[str, Any] | AppError]) -> dict[str, Any]:
+    """The only record.
+
+    Raises:
+        AppError: the error in its place.
+    """
+    if isinstance(found[0], AppError):
+        raise found[0]
+    return found[0]
