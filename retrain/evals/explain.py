@@ -1,13 +1,11 @@
 """`python -m retrain.evals.explain`: explains decisions, in its own process, which stays and answers requests.
 
 A request is an `Asked` as JSON, an answer the list of records, in order; where there is none, `{"error": ...}`. The
-model that was asked last stays loaded. With a config file, `python -m retrain.evals.explain CONFIG.json`, it explains
-files of decisions: see `retrain.evals.explained.files`.
+model that was asked last stays loaded.
 """
 
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 from core.answering import answer_requests
@@ -48,14 +46,12 @@ def answered(kept: Kept, request: Any) -> list[Document]:
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments:
-        kept = Kept()
-        answer_requests(lambda request: answered(kept, request))
-        return 0
-    from retrain.evals.explained.files import explain_files
-    from retrain.train.progress import report_exit
-
-    return report_exit(Path(arguments[0]), explain_files)
+    if arguments:
+        print("usage: python -m retrain.evals.explain", file=sys.stderr)  # noqa: T201
+        return 2
+    kept = Kept()
+    answer_requests(lambda request: answered(kept, request))
+    return 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
     "retrain.explain": (
         jobs.ExplainJob(model="loans", event_id="e 1"),
         "explain",
-        {"model": "loans", "event_id": "e 1"},
+        {"model": "loans", "event_id": "e 1", "opinions": []},
     ),
     "retrain.erase": (jobs.EraseJob(erasure_id=ID), "default", {"erasure_id": str(ID)}),
     "reports.build": (jobs.ReportJob(report_id=ID), "default", {"report_id": str(ID)}),

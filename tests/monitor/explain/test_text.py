@@ -101,7 +101,7 @@ def test_what_does_not_add_up_gives_no_reasons() -> None:
     def moody(texts: Sequence[str]) -> NDArray[np.float64]:
         nonlocal calls
         calls += 1
-        return bag_of_words(texts) + np.array([0.0, 0.01 if calls == 1 else 0.0])
+        return np.asarray(bag_of_words(texts) + np.array([0.0, 0.01 if calls == 1 else 0.0]))
 
     found = explain_text("I lost my card", moody, 0)
     assert found.state == "withheld"
