@@ -4,7 +4,6 @@ A request is an `Asked` as JSON, an answer the list of records, in order; where 
 model that was asked last stays loaded.
 """
 
-import sys
 import traceback
 from typing import Any
 
@@ -45,14 +44,10 @@ def answered(kept: Kept, request: Any) -> list[Document]:
     ]
 
 
-def main(arguments: list[str]) -> int:
-    if arguments:
-        print("usage: python -m retrain.evals.explain", file=sys.stderr)  # noqa: T201
-        return 2
+def main() -> None:
     kept = Kept()
     answer_requests(lambda request: answered(kept, request))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
