@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpcore2
 
-MAX_ANSWER_BYTES: Final = 64 << 10  # of the body; the rest is not read
+MAX_ANSWER_BYTES: Final = 64 << 10  # of the body, where nothing else is asked; the rest is not read
 MAX_PAUSE_S: Final = 10.0  # between two pieces
 
 
@@ -21,10 +21,12 @@ class UnreachableError(Exception):
 class Answer:
     status: int
     headers: Mapping[str, str]
-    body: bytes  # at most the first MAX_ANSWER_BYTES
+    body: bytes  # at most the first `max_bytes`
 
 
-def request(method: str, url: str, headers: Mapping[str, str], body: bytes, *, limit_s: float) -> Answer:
+def request(
+    method: str, url: str, headers: Mapping[str, str], body: bytes, *, limit_s: float, max_bytes: int = MAX_ANSWER_BYTES
+) -> Answer:
     """Send one request and read the beginning of its answer, directly, without a proxy.
 
     Raises:
@@ -40,24 +42,24 @@ def request(method: str, url: str, headers: Mapping[str, str], body: bytes, *, l
             ) as got,
         ):
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in got.headers}
-            return Answer(got.status, found, _beginning(got.iter_stream()))
+            return Answer(got.status, found, _beginning(got.iter_stream(), max_bytes))
     except (httpcore2.TimeoutException, TimeoutError):
         raise UnreachableError(f"no answer within {limit_s:g} s") from None
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
         raise UnreachableError(_plain(error)) from None
 
 
-def _beginning(pieces: Iterable[bytes]) -> bytes:
-    """At most MAX_ANSWER_BYTES of a body. What was answered counts, even if its body does not end."""
-    found = b""
+def _beginning(pieces: Iterable[bytes], max_bytes: int) -> bytes:
+    """At most so many bytes of a body. What was answered counts, even if its body does not end."""
+    found = bytearray()
     try:
         for piece in pieces:
             found += piece
-            if len(found) >= MAX_ANSWER_BYTES:
+            if len(found) >= max_bytes:
                 break
     except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError):
         pass
-    return found[:MAX_ANSWER_BYTES]
+    return bytes(found[:max_bytes])
 
 
 def _plain(error: Exception) -> str:

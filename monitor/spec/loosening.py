@@ -350,7 +350,7 @@ _NOTIFY: Final[Mapping[str, Rule]] = {
     "cooldown": _pause,
 }  # fmt: skip
 _SPEC: Final[Mapping[str, Rule]] = {
-    **dict.fromkeys(("model", "owner", "purpose", "ack", "history"), _neutral),
+    **dict.fromkeys(("model", "owner", "purpose", "ack", "history", "explain"), _neutral),
     # What is deleted sooner proves nothing later, and what no longer becomes an event is not watched.
     "retention": _number(wider=False, absent=math.inf, of=_seconds), "traces": _once_set,
     "risk": _order("high", "limited", "minimal"), "columns": _columns, "redact": _redacted,

@@ -16,6 +16,7 @@ from monitor.spec.baseline import Baseline
 from monitor.spec.columns import BUILT_IN, Column, Encoder
 from monitor.spec.duration import Duration, duration
 from monitor.spec.event_times import EventTimes
+from monitor.spec.explanation import Explain, check_explanation
 from monitor.spec.monitors import Monitors, RowWindow
 from monitor.spec.notify import Notify
 from monitor.spec.part import Name, Part
@@ -82,6 +83,10 @@ class ModelSpec(SpecPart):
     retrain: Retrain | None = Field(
         None, description="when the model may be retrained, and within which limits; without it, it is not"
     )
+    explain: Explain | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="how answers of a model of typed columns are explained; see [explanations](explanations.md)",
+    )  # fmt: skip
     retention: Duration | None = Field(
         None, description="rows older than this are deleted; without it, rows are kept", examples=["180d"]
     )
@@ -337,6 +342,10 @@ def _check_reasons(spec: ModelSpec) -> None:
     check_reasons(spec)
 
 
+def _check_explain(spec: ModelSpec) -> None:
+    check_explanation(spec)
+
+
 def _check_traces(spec: ModelSpec) -> None:
     for name in spec.traces.columns if spec.traces else ():
         if name not in spec.columns:
@@ -410,7 +419,7 @@ def _check_rows_of_a_window(spec: ModelSpec) -> None:
 _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
     _check_column_names, _check_positive_class, _check_texts, _check_single_roles, _check_prediction, _check_predicts,
     _check_budget, _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces,
-    _check_retrain, _check_retention, _check_reasons, _check_attribution,
+    _check_retrain, _check_retention, _check_reasons, _check_attribution, _check_explain,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
 _NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (

@@ -62,8 +62,8 @@ CATALOGUES = (
     Catalogue("monitor/redact", "PATTERNS", ("base", "columns", "own", "presidio", "rules")),
     Catalogue(
         "retrain/evals", "EVALS",
-        ("base", "changed_texts", "compared", "config", "explain", "integrity", "mean_difference", "paired",
-         "paired_score", "predict", "preference", "probes", "run", "tabular", "written"), ("compute",),
+        ("base", "changed_texts", "compared", "config", "explain", "explain_rows", "integrity", "mean_difference",
+         "paired", "paired_score", "predict", "preference", "probes", "run", "tabular", "written"), ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
     Catalogue("retrain/triggers", "TRIGGERS", ("base", "budget", "decision")),
@@ -71,7 +71,7 @@ CATALOGUES = (
 FOLDERS = pytest.mark.parametrize("catalogue", CATALOGUES, ids=[c.folder for c in CATALOGUES])
 
 # Folders of the catalogues that hold no table: detectors with a state.
-WITHOUT_TABLE = {"monitor/drift/stream", "monitor/fairness/causes"}
+WITHOUT_TABLE = {"monitor/drift/stream", "monitor/fairness/causes", "monitor/explain/tables"}
 NUMERIC = ("drift", "estimate", "explain", "fairness", "kpi", "quality")
 NUMBERS = {
     "float", "Floats", "Ints", "Flags", "BinaryRows", "Confusion", "Estimate", "FairnessValue", "FaultCounts",

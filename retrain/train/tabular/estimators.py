@@ -83,7 +83,7 @@ class XgboostFitted:
         self.features = int(booster.num_features())
 
     def scores(self, x: Matrix) -> Matrix:
-        rows = _xgboost_rows(x, self.booster.feature_types)
+        rows = xgboost_rows(x, self.booster.feature_types)
         found = np.asarray(self.booster.predict(rows), dtype=np.float64)
         return _two_columns(found) if self.classes == 2 else found.reshape(len(x), -1)
 
@@ -114,7 +114,7 @@ def _two_columns(positive: NDArray[np.float64]) -> Matrix:
     return np.stack([1 - positive, positive], axis=1)
 
 
-def _xgboost_rows(x: Matrix, kinds: Sequence[str], table: Table | None = None) -> Any:
+def xgboost_rows(x: Matrix, kinds: Sequence[str], table: Table | None = None) -> Any:
     import xgboost
 
     named = [f"f{i}" for i in range(len(kinds))]
@@ -140,9 +140,9 @@ def _xgboost(task: Task, train: Table, watched: Table | None) -> tuple[Fitted, i
         "verbosity": 0, "device": "cpu", **({"num_class": task.classes} if task.classes > 2 else {}),
     }  # fmt: skip
     kinds = ["c" if i in set(task.categorical) else "q" for i in range(train.x.shape[1])]
-    looks = [] if watched is None else [(_xgboost_rows(watched.x, kinds, watched), "validation")]
+    looks = [] if watched is None else [(xgboost_rows(watched.x, kinds, watched), "validation")]
     booster = xgboost.train(
-        settings, _xgboost_rows(train.x, kinds, train), rounds, evals=looks, verbose_eval=False,
+        settings, xgboost_rows(train.x, kinds, train), rounds, evals=looks, verbose_eval=False,
         early_stopping_rounds=task.recipe.early_stopping if looks else None, callbacks=[Ticks()],
     )  # fmt: skip
     if looks:  # the trees of the best look, and nothing that says which: what is loaded uses all that there is

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Set
 from typing import Any, Final
 
 from retrain.train.errors import DataError
@@ -51,11 +52,11 @@ def _renumber(part: Any, numbers: dict[int, int], files: dict[str, str]) -> None
             _renumber(one, numbers, files)
 
 
-def loads(content: bytes) -> Any:
+def loads(content: bytes, reviewed: Set[str] = REVIEWED) -> Any:
     """The estimator of a file. Raises DataError if it holds a type that is not reviewed."""
     import skops.io
 
     unknown = set(skops.io.get_untrusted_types(data=content))
-    if others := sorted(unknown - REVIEWED):
-        raise DataError(f"model.skops holds types that are not reviewed ({', '.join(others[:3])}) and is not loaded")
+    if others := sorted(unknown - reviewed):
+        raise DataError(f"the skops file holds types that are not reviewed ({', '.join(others[:3])}) and is not loaded")
     return skops.io.loads(content, trusted=sorted(unknown))

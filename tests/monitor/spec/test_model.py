@@ -42,6 +42,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("redact", "redact", {"customer": ["email"]}, "redact.customer.*a digest already; leave it out"),
     ("traces", "traces", {"service": "bot", "columns": {"tone": "attr"}}, "traces.columns.tone: names column 'tone'"),
     ("retrain", "retrain", {"when": ["drift"], "recipe": {}}, "retrain.recipe.base_model: is missing; give"),
+    ("explain", "explain", {"model": "./m.ubj", "features": ["tone"]}, r"explain.features\[0\]: names column 'tone'"),
     ("retention", "retention", "12h", "retention: is 12h; give at least 1d"),
     ("reasons", "reasons", REASONS | {"table": {"version": "1", "texts": {"region": "Where"}}},
      r"reasons.table.texts: has no text for 'amount', which the model reads; add `amount: ...`"),

@@ -1,0 +1,1 @@
+"""Explanations of rows of typed columns: which columns led to a model's answer, checked output by output."""
