@@ -95,6 +95,15 @@ class ExplainJob(Payload):
     opinions: tuple[Opinion, ...] = ()
 
 
+class ExplainBatchJob(Payload):
+    """Compute the attributions of many decisions."""
+
+    name: ClassVar[str] = "retrain.explain_batch"
+    lane: ClassVar[Lane] = "explain"
+    model: str
+    batch_id: UUID
+
+
 class EraseJob(Payload):
     """Remove a person's rows from everything derived from them, and prove it."""
 
@@ -113,8 +122,8 @@ class ReportJob(Payload):
 JOBS: Final[Mapping[str, type[Payload]]] = {
     payload.name: payload
     for payload in (
-        EvaluateJob, ConfirmJob, CausesJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob, EraseJob,
-        ReportJob,
+        EvaluateJob, ConfirmJob, CausesJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob,
+        ExplainBatchJob, EraseJob, ReportJob,
     )
 }  # fmt: skip
 

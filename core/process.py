@@ -187,8 +187,13 @@ class Child:
         except subprocess.TimeoutExpired:
             return None
 
-    def wait_while_it_works(self, still_s: float, *, every_s: float = 0.2) -> int | None:
-        """Wait for the process to end, however long it works. None if it used no CPU for `still_s` and was killed."""
+    def wait_while_it_works(
+        self, still_s: float, *, every_s: float = 0.2, look: Callable[[], None] | None = None
+    ) -> int | None:
+        """Wait for the process to end, however long it works, calling `look` meanwhile.
+
+        None if it used no CPU for `still_s` and was killed. No process is left behind, even if `look` raises.
+        """
         used, moved = 0.0, time.monotonic()
         try:
             while time.monotonic() - moved < still_s:
@@ -197,6 +202,8 @@ class Child:
                 except subprocess.TimeoutExpired:
                     before, used = used, processor_s(self.pid)
                     moved = moved if used == before else time.monotonic()
+                    if look is not None:
+                        look()
             return None
         finally:
             self.kill()

@@ -9,13 +9,13 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AppError, BusyError
-from core.jobs import ConsiderJob, EraseJob, ExplainJob, RunJob
+from core.jobs import ConsiderJob, EraseJob, ExplainBatchJob, ExplainJob, RunJob
 from core.queue import Retry
 from monitor.site import Site
 from retrain import store
 from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
-from retrain.explain import single
+from retrain.explain import batch, single
 from retrain.runs import steps
 from retrain.runs.consider import consider_policy
 from retrain.runs.elsewhere import look_after
@@ -101,6 +101,11 @@ def explain(site: Site, job: ExplainJob) -> Retry | None:
     """Compute the attributions of one decision."""
     single.explain(site, job.model, job.event_id, job.opinions)
     return None
+
+
+def explain_batch(site: Site, job: ExplainBatchJob) -> Retry | None:
+    """Compute the attributions of what is left of a batch."""
+    return batch.run_batch(site, job)
 
 
 def _state(site: Site, run_id: UUID) -> str:

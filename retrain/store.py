@@ -160,6 +160,12 @@ def explanation(db: Session, model_id: UUID, event_id: str, version: str) -> Exp
     return db.scalars(query).first()
 
 
+def explained_events(db: Session, model_id: UUID) -> set[tuple[str, str]]:
+    """Ids of explained events, each with the version."""
+    query = select(Explanation.event_id, Explanation.version).where(Explanation.model_id == model_id)
+    return {(event, version) for event, version in db.execute(query)}
+
+
 def shows(db: Session, artifact: str) -> bool:
     """Whether an explanation consists of this artifact: equal decisions are explained by equal bytes."""
     return db.scalars(select(Explanation.id).where(Explanation.artifact == artifact).limit(1)).first() is not None

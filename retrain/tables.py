@@ -143,6 +143,25 @@ class ModelVersion(Keyed, Bound, Base):
         return tuple(dict.fromkeys(level(str(name)) or str(name) for name in self.labels or ()))
 
 
+class ExplanationBatch(Keyed, Base):
+    """Decisions that are explained together; what of them is explained stands in the table of explanations."""
+
+    __tablename__ = "explanation_batch"
+    __table_args__ = (CheckConstraint("state in ('queued', 'running', 'done', 'failed')", name="state"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    asked: Mapped[dict[str, Any]]  # from, to, sample, seed, event_ids, to_seq
+    state: Mapped[str] = mapped_column(String(16))
+    total: Mapped[int]
+    explained: Mapped[int] = mapped_column(default=0)  # withheld ones too
+    withheld: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[dict[str, Any]] = mapped_column(default=dict)  # by code of the error, how many
+    error: Mapped[str | None]
+    created_by: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
 class ProvenanceDeclaration(Keyed, Bound, Base):
     """What a person declared about a registered dataset or a base model; it holds for one content."""
 

@@ -20,6 +20,7 @@ from core.jobs import (
     DigestJob,
     EraseJob,
     EvaluateJob,
+    ExplainBatchJob,
     ExplainJob,
     Payload,
     ReportJob,
@@ -50,6 +51,7 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
         _parsed(ConsiderJob, retrain.jobs.consider),
         _parsed(RunJob, retrain.jobs.run),
         _parsed(ExplainJob, retrain.jobs.explain),
+        _parsed(ExplainBatchJob, retrain.jobs.explain_batch),
         _parsed(EraseJob, retrain.jobs.erase),
         _parsed(ReportJob, reports.jobs.build),
     )

@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainJob, ReportJob
+from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainBatchJob, ExplainJob, ReportJob
 from core.queue import Job
 from governance import erasure
 from governance.binding.session import because_of_erasure
@@ -21,9 +21,9 @@ from retrain.erasure.datasets import touched
 from retrain.explain.folders import is_abandoned
 from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
-from retrain.tables import Run
+from retrain.tables import ExplanationBatch, Run
 
-READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, CausesJob, ExplainJob, ReportJob))
+READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, CausesJob, ExplainJob, ExplainBatchJob, ReportJob))
 
 
 def closed_words(case: Case) -> str:
@@ -105,6 +105,10 @@ def scrub_jobs(site: Site, case: Case) -> None:
                     job.state, job.finished_at = "done", site.clock.now()
                 elif job.state == "failed":
                     job.error = "the event was erased"
+        model = monitored.model(db, case.model)
+        for batch in db.scalars(select(ExplanationBatch).where(ExplanationBatch.model_id == model.id)):
+            if ids & {*(batch.asked["event_ids"] or ())}:
+                batch.asked = batch.asked | {"event_ids": [i for i in batch.asked["event_ids"] if i not in ids]}
 
 
 def erase_leftovers(site: Site, case: Case) -> None:

@@ -30,6 +30,11 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
         "explain",
         {"model": "loans", "event_id": "e 1", "opinions": []},
     ),
+    "retrain.explain_batch": (
+        jobs.ExplainBatchJob(model="loans", batch_id=ID),
+        "explain",
+        {"model": "loans", "batch_id": str(ID)},
+    ),
     "retrain.erase": (jobs.EraseJob(erasure_id=ID), "default", {"erasure_id": str(ID)}),
     "reports.build": (jobs.ReportJob(report_id=ID), "default", {"report_id": str(ID)}),
 }
