@@ -39,6 +39,14 @@ class ConfirmJob(Payload):
     model: str | None = None  # whose turn it is
 
 
+class WhyJob(Payload):
+    """Find what drove an alert: what tells its window from the reference, or what lost cases have in common."""
+
+    name: ClassVar[str] = "monitor.why"
+    lane: ClassVar[Lane] = "explain"
+    alert_id: UUID
+
+
 class CausesJob(Payload):
     """Find where the disparities of a fairness alert come from."""
 
@@ -122,7 +130,7 @@ class ReportJob(Payload):
 JOBS: Final[Mapping[str, type[Payload]]] = {
     payload.name: payload
     for payload in (
-        EvaluateJob, ConfirmJob, CausesJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob,
+        EvaluateJob, ConfirmJob, WhyJob, CausesJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob,
         ExplainBatchJob, EraseJob, ReportJob,
     )
 }  # fmt: skip

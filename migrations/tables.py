@@ -6,6 +6,7 @@ from typing import Final
 import core.queue
 import governance.tables
 import monitor.alerts.tables
+import monitor.finding_tables
 import monitor.ingest.otlp.tables
 import monitor.lake_tables
 import monitor.notify.tables
@@ -19,6 +20,7 @@ MAPPED: Final[tuple[ModuleType, ...]] = (
     governance.tables,
     monitor.tables,
     monitor.alerts.tables,
+    monitor.finding_tables,
     monitor.lake_tables,
     monitor.ingest.otlp.tables,
     monitor.notify.tables,

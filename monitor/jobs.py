@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from core.jobs import AnchorJob, CausesJob, ConfirmJob, DigestJob, EvaluateJob, UpkeepJob
+from core.jobs import AnchorJob, CausesJob, ConfirmJob, DigestJob, EvaluateJob, UpkeepJob, WhyJob
 from core.queue import Retry
 from monitor.alerts import changed_rows
 from monitor.causes.alert import find_causes
@@ -10,6 +10,7 @@ from monitor.confirm.confirm import confirm_alert
 from monitor.site import Site
 from monitor.upkeep import digests
 from monitor.upkeep.maintain import is_crowded, maintain_tables, request_upkeep
+from monitor.why.service import explain_alert
 from monitor.windows import overdue_outcomes, silence
 from monitor.windows.evaluate import evaluate as evaluate_model
 
@@ -32,6 +33,12 @@ def evaluate(site: Site, job: EvaluateJob) -> Retry | None:
 def confirm(site: Site, job: ConfirmJob) -> Retry | None:
     """Confirm a drift alert on raw rows with an Evidently report."""
     confirm_alert(site, job.alert_id)
+    return None
+
+
+def why(site: Site, job: WhyJob) -> Retry | None:
+    """Find what drove an alert, in a process of its own."""
+    explain_alert(site, job.alert_id)
     return None
 
 

@@ -235,6 +235,7 @@ class AlertLine(ReportPart):
     resolved_by: str | None
     resolved_entry: int | None
     confirmation: str
+    why: str = ""  # what drove it, in a sentence; empty where nothing was looked for, and in reports of before
 
 
 class DecisionLine(ReportPart):

@@ -41,6 +41,8 @@ def list_alerts(model: Model = None, state: State = "unresolved", as_json: JsonF
         return
     for a in items:
         _print(a, f"{a['model'] or 'the installation'}: {a['monitor']}", a["sentence"])
+        if (a.get("why") or {}).get("state") in ("found", "nothing"):
+            console.print(f"    why: {a['why']['sentence']}", markup=False, soft_wrap=True)
     if not items:
         console.print("No alert." if state == "all" else f"No {state} alert.")
     _print_evaluating(model)

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 from core.errors import ForbiddenError
 from governance.access.roles import Caller, Permission
 from monitor import store
-from monitor.alerts.examples import examples
+from monitor.alerts.examples import examples, typical_rows
 from monitor.causes.shown import without_levels
+from monitor.finding_tables import AlertFinding
 from monitor.ingest.release import QuarantinedRow, ReleaseResult
 from monitor.service import current_spec
 from monitor.site import Site
-from monitor.tables import Alert, Model
+from monitor.tables import Alert, Model, Window
 from monitor.upkeep.protected import protected_columns, reason_without_value, record_read, without_values
 
 GROUPS: Final = ("category", "boolean")  # types whose values are groups, of which counts are shown
@@ -49,6 +50,18 @@ def examples_for(site: Site, db: Session, caller: Caller, alert: Alert, model: s
 def causes_for(caller: Caller, document: dict[str, Any]) -> dict[str, Any]:
     """Where a disparity comes from, without the levels of columns for whoever may not read rows."""
     return document if caller.may(Permission.EVENTS_READ) else without_levels(document)
+
+
+def typical_for(site: Site, db: Session, alert: Alert, finding: AlertFinding) -> list[dict[str, Any]]:
+    """The rows typical of what drove an alert, as they are stored now and redacted; never protected ones."""
+    model = db.get_one(Model, alert.model_id)
+    spec = current_spec(site, db, model.name).spec
+    hidden = protected_columns(site, db, model)
+    shown = [
+        name for name, column in spec.event_columns.items()
+        if column.role in ("input", "segment", "agent") and column.type != "vector" and name not in hidden
+    ]  # fmt: skip
+    return typical_rows(site, model.name, db.get_one(Window, finding.window_id), finding, spec, shown)
 
 
 def quarantined_for(

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from api.http.auth import requires
 from api.http.deps import MAX_INDEX, ReadDb, SiteDep
-from api.http.protected import causes_for, examples_for
+from api.http.protected import causes_for, examples_for, typical_for
 from api.http.reach import Reach, require_entry
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
@@ -19,6 +19,7 @@ from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
 from monitor import store as monitor_store
 from monitor.alerts import headlines
 from monitor.alerts import store as alert_store
+from monitor.alerts.findings import findings, standing
 from monitor.alerts.quiet import quiet_reason
 from monitor.notify.tell import around
 from monitor.notify.wording import next_step
@@ -54,13 +55,17 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     shown = model is not None and caller.may(Permission.EVENTS_READ)
     rows = examples_for(site, db, caller, alert, model.name) if shown and model is not None else []
     responsible = current_spec(site, db, model.name).spec.owner if model is not None else ""
+    known = findings(db, [alert_id])[alert_id]
+    why = standing(db, alert, known)
+    typical = typical_for(site, db, alert, why.row) if shown and why.row is not None else []
     return page(
         "alert.html", caller=caller, alert=alert, model=model, responsible=responsible, first=first, last=last,
         cite=citations.find, around=around(db, alert, site.clock.now()),
         examples=rows, told=headlines.last_announced(alert), incident=alert_store.incident(db, alert.incident_id),
         others=[a for a in alert_store.alerts_of_incident(db, alert.incident_id) if a.id != alert.id],
         timeline=alert_store.notes(db, alert.incident_id), next_step=next_step(alert.monitor, alert.metric),
-        quiet=quiet_reason(db, alert, site.clock.now()),
+        quiet=quiet_reason(db, alert, site.clock.now()), why=why, typical=typical,
+        why_before=[row for row in known if row is not why.row],
         causes=[(row, causes_for(caller, row.document)) for row in monitor_store.fairness_causes(db, alert.id)],
     )  # fmt: skip
 

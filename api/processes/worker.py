@@ -26,6 +26,7 @@ from core.jobs import (
     ReportJob,
     RunJob,
     UpkeepJob,
+    WhyJob,
 )
 from core.logs import logger
 from core.queue import LANES, Claimed, Retry
@@ -44,6 +45,7 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
     (
         _parsed(EvaluateJob, monitor.jobs.evaluate),
         _parsed(ConfirmJob, monitor.jobs.confirm),
+        _parsed(WhyJob, monitor.jobs.why),
         _parsed(CausesJob, monitor.jobs.causes),
         _parsed(UpkeepJob, monitor.jobs.maintain),
         _parsed(DigestJob, monitor.jobs.digest),

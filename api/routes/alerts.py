@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
-from api.http.protected import examples_for, refuse_confirmed_protected
+from api.http.protected import examples_for, refuse_confirmed_protected, typical_for
 from api.http.reach import Reach, seen_ids
 from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
@@ -20,6 +20,8 @@ from governance.erasure import ErasedError
 from monitor import store
 from monitor.alerts import store as alert_store
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
+from monitor.alerts.findings import findings, standing
+from monitor.finding_tables import AlertFinding
 from monitor.tables import Alert, Model
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
@@ -37,6 +39,13 @@ SANDBOX = (
 
 class NoteIn(In):
     note: str | None = Field(None, max_length=2000)
+
+
+class StandingOut(Out):
+    """What drove an alert: `found`, `nothing`, `failed` or `pending`, in a sentence; `none` for other alerts."""
+
+    state: str
+    sentence: str
 
 
 class AlertOut(Out):
@@ -68,6 +77,28 @@ class AlertOut(Out):
     confirmation: dict[str, Any] | None
     confirmation_error: str | None
     confirmed_before: list[dict[str, Any]]
+    why: StandingOut | None = None
+
+
+class ExampleOut(Out):
+    """A row that is typical of the change, and the columns that make it so; `values` are redacted."""
+
+    event_id: str
+    by: list[str]
+    values: dict[str, Any] | None
+
+
+class FindingOut(StandingOut):
+    """`figures` are those behind the sentence; `earlier` those of earlier windows, newest first.
+
+    `examples` is null without the permission to read events.
+    """
+
+    window_id: UUID | None = None
+    at: datetime | None = None
+    figures: dict[str, Any] = Field(default_factory=dict)
+    examples: list[ExampleOut] | None = None
+    earlier: list["FindingOut"] = Field(default_factory=list)
 
 
 class NewWordOut(Out):
@@ -106,16 +137,26 @@ def with_models(db: Session, kind: type[T], rows: Sequence[_OfModel]) -> list[T]
     return [kind.of(row).model_copy(update={"model": names.get(row.model_id)}) for row in rows]
 
 
+def _told(db: Session, rows: Sequence[Alert]) -> list[AlertOut]:
+    """Alerts as answers, with what drove them."""
+    known = findings(db, [row.id for row in rows])
+    told = [standing(db, row, known[row.id]) for row in rows]
+    return [
+        out.model_copy(update={"why": StandingOut(state=one.state, sentence=one.sentence)})
+        for out, one in zip(with_models(db, AlertOut, rows), told, strict=True)
+    ]
+
+
 def _one(db: Session, alert: Alert) -> AlertOut:
     db.flush()
-    return with_models(db, AlertOut, [alert])[0]
+    return _told(db, [alert])[0]
 
 
 @router.get("/models/{model}/alerts")
 def list_alerts(
     _: Reader, model: str, db: ReadDb, state: Literal["open", "acknowledged", "resolved"] | None = None
 ) -> Page[AlertOut]:
-    return Page[AlertOut](items=with_models(db, AlertOut, store.alerts(db, store.model(db, model).id, state=state)))
+    return Page[AlertOut](items=_told(db, store.alerts(db, store.model(db, model).id, state=state)))
 
 
 @router.get("/alerts")
@@ -128,12 +169,36 @@ def list_all(
 ) -> Page[AlertOut]:
     """Newest first; those of the installation itself too, unless a model is named."""
     found = alert_store.alerts(db, model_ids=seen_ids(db, caller, model), state=state, limit=limit)
-    return Page[AlertOut](items=with_models(db, AlertOut, found))
+    return Page[AlertOut](items=_told(db, found))
 
 
 @router.get("/alerts/{alert_id}")
 def read(_: Reader, alert_id: UUID, db: ReadDb) -> AlertOut:
     return _one(db, store.alert(db, alert_id))
+
+
+@router.get("/alerts/{alert_id}/why")
+def why(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> FindingOut:
+    """What drove an alert: what tells its window from the reference, or what lost cases have in common.
+
+    Example rows are for callers who may read events. Texts in them are redacted; protected columns and the person a
+    row is about are never in them.
+    """
+    alert = store.alert(db, alert_id)
+    known = findings(db, [alert_id])[alert_id]
+    now = standing(db, alert, known)
+    rows = None
+    if alert.model_id is not None and now.row is not None and caller.may(Permission.EVENTS_READ):
+        rows = [ExampleOut.model_validate(row) for row in typical_for(site, db, alert, now.row)]
+    earlier = [_finding(row) for row in known if row is not now.row]
+    newest = FindingOut(state=now.state, sentence=now.sentence) if now.row is None else _finding(now.row)
+    return newest.model_copy(update={"examples": rows, "earlier": earlier})
+
+
+def _finding(row: AlertFinding) -> FindingOut:
+    return FindingOut(
+        state=row.state, sentence=row.sentence, window_id=row.window_id, at=row.created_at, figures=row.figures
+    )
 
 
 @router.get("/alerts/{alert_id}/confirmation", response_class=HTMLResponse, responses={409: {}})

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core import queue
-from core.jobs import CausesJob, ConfirmJob
+from core.jobs import CausesJob, ConfirmJob, WhyJob
 from monitor import store
-from monitor.alerts import incidents
+from monitor.alerts import findings, incidents
 from monitor.alerts import store as incident_store
 from monitor.alerts.announce import announce, record
 from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, places, still_exists
@@ -125,7 +125,8 @@ def _new_alert(site: Site, db: Session, model: Model, window: Window, alarm: Ala
 def _announce(site: Site, db: Session, alert: Alert, window: Window, told: Told) -> None:
     """Announce a new alert, a further occurrence, or one that became worse; an acknowledged alert is open again.
 
-    The cause may be another one than before, so a drift alert is confirmed on the raw rows again.
+    The cause may be another one than before, so it is looked for again, and a drift alert is confirmed on the raw rows
+    again.
     """
     facts: dict[str, Any] = {"window": told.window, "severity": alert.severity}
     if told.occasion == "opened":
@@ -138,6 +139,9 @@ def _announce(site: Site, db: Session, alert: Alert, window: Window, told: Told)
             alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
         facts |= {"scale": told.scale, "column": alert.column, "state": alert.state}
     announce(site, db, alert, told.occasion, facts=facts)
+    if alert.monitor in findings.EXPLAINED:
+        key = findings.job_key(alert.id, told.window)
+        queue.enqueue(db, WhyJob(alert_id=alert.id), now=site.clock.now(), dedupe_key=key)
     if alert.monitor == "drift":
         if alert.confirmation is not None:
             alert.confirmed_before = [*alert.confirmed_before, alert.confirmation]

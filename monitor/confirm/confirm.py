@@ -38,7 +38,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
     """
     with site.database.read() as db:
         alert = store.alert(db, alert_id)
-        alarmed = _alert_context(db, alert)
+        alarmed = alert_context(db, alert)
         if str(alarmed.window.id) in _confirmed_windows(alert):
             return
     model, window, spec = alarmed.model, alarmed.window, alarmed.spec
@@ -118,14 +118,14 @@ def evidence_of(site: Site, alert_id: UUID) -> list[Evidence]:
         AppError: the rows cannot be read or encoded.
     """
     with site.database.read() as db:
-        alarmed = _alert_context(db, store.alert(db, alert_id))
+        alarmed = alert_context(db, store.alert(db, alert_id))
     if not {"text", "vector", "encoded"} & set(watched_columns(alarmed.spec).values()):
         return []
     return _evidence(site, alarmed, _window_rows(site, alarmed))
 
 
 @dataclass(frozen=True)
-class _AlertContext:
+class AlertContext:
     """The model, window, reference and spec that an alert is about."""
 
     model: Model
@@ -134,21 +134,22 @@ class _AlertContext:
     spec: ModelSpec
 
 
-def _alert_context(db: Session, alert: Alert) -> _AlertContext:
+def alert_context(db: Session, alert: Alert) -> AlertContext:
+    """What the last announced headline of an alert is about."""
     window = db.get_one(Window, _told_window(alert))
     reference = db.get_one(ReferenceRow, window.baseline_id)
     spec = parse_spec(store.spec_revision(db, window.model_id, window.spec_revision).document)
-    return _AlertContext(
+    return AlertContext(
         db.get_one(Model, window.model_id), window, reference, spec.with_lengths(reference.windows or ())
     )
 
 
-def _window_rows(site: Site, alarmed: _AlertContext) -> pl.DataFrame:
+def _window_rows(site: Site, alarmed: AlertContext) -> pl.DataFrame:
     rows = rows_of(site, alarmed.model.name, alarmed.window)
     return with_vectors(encoding_of(site, alarmed.spec), rows, site.cache)
 
 
-def _evidence(site: Site, alarmed: _AlertContext, current: pl.DataFrame) -> list[Evidence]:
+def _evidence(site: Site, alarmed: AlertContext, current: pl.DataFrame) -> list[Evidence]:
     if alarmed.reference.artifact is None:  # an erasure has removed it
         return []
     fitted = ReferenceProfile.from_bytes(site.artifacts.get(alarmed.reference.artifact))

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.logs import logger
+from monitor.finding_tables import AlertFinding
 from monitor.notify import chart, outbox
 from monitor.notify.announcement import Announcement
 from monitor.notify.channels import Channel, channel
@@ -70,10 +72,22 @@ def _composed(site: Site, claimed: OutboxMessage) -> Message:
     items = [Announcement.model_validate(item) for item in claimed.items]
     with site.database.read() as db:
         drawn = chart.draw(db, leading(items)) if claimed.thread != outbox.DIGEST else None
+        known = why_of(db, leading(items))
     return compose(
         claimed.id, claimed.thread, items, follows=claimed.follows is not None,
-        base_url=site.settings.pages_url, chart=drawn,
+        base_url=site.settings.pages_url, chart=drawn, why=known,
     )  # fmt: skip
+
+
+def why_of(db: Session, item: Announcement) -> str:
+    """What drove the alert that a message begins with, in a sentence; empty while it is not known: nothing waits."""
+    if item.alert_id is None:
+        return ""
+    query = select(AlertFinding).where(AlertFinding.alert_id == item.alert_id, AlertFinding.state == "found")
+    if item.window_id is not None:
+        query = query.where(AlertFinding.window_id == item.window_id)
+    found = db.scalars(query.order_by(AlertFinding.created_at.desc()).limit(1)).first()
+    return "" if found is None else found.sentence
 
 
 def source(site: Site) -> str:

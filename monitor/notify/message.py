@@ -49,7 +49,7 @@ class Message:
 
 def compose(
     message_id: UUID, thread: str, items: Sequence[Announcement], *, follows: bool, base_url: str | None,
-    chart: bytes | None = None,
+    chart: bytes | None = None, why: str = "",
 ) -> Message:  # fmt: skip
     """One message about everything that happened in a thread since the last one.
 
@@ -57,12 +57,13 @@ def compose(
         follows: whether the channel was told about the thread before.
         base_url: of the pages; without it, the message has no links.
         chart: of the leading alert, PNG.
+        why: what drove the leading alert, in a sentence; empty while it is not known.
     """
     lead = leading(items)
     severity = most_severe(*(item.severity for item in items))
     first = plain(headline(lead))
     about = lead.model or "Assay"
-    lines = _lines(lead, severity, items, follows=follows)
+    lines = _lines(lead, severity, items, follows=follows, why=why)
     links = _links(lead, base_url)
     more = "Follow-up: " if follows and thread != "digest" else ""
     if thread == "digest":
@@ -73,6 +74,7 @@ def compose(
     text = "\n".join([first, "", *lines, "", *(f"{name}: {url}" for name, url in links), "", f"Message {message_id}"])
     data = {
         "severity": severity, "model": lead.model, "sentence": first, "next": next_step(lead.monitor, lead.metric),
+        "why": plain(why) or None,
         "thread": thread, "follow_up": follows, "links": dict(links),
         "alerts": [_fact(item, base_url) for item in items],
     }  # fmt: skip
@@ -99,7 +101,7 @@ def leading(items: Sequence[Announcement]) -> Announcement:
     )
 
 
-def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, follows: bool) -> list[str]:
+def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, follows: bool, why: str) -> list[str]:
     if lead.occasion == "test":
         return [f"Severity {severity}. If you can read this, the channel works."]
     lines = [f"{lead.model or 'The installation'}, severity {severity}: {occasion(lead)}."]
@@ -107,8 +109,11 @@ def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, 
         lines[0] += f" Owner {lead.owner}."
     if lead.sentence.removeprefix("Drift: ").rstrip(".")[1:] not in headline(lead):
         lines.append(plain(lead.sentence))  # with the numbers that the headline leaves out
+    ended = lead.occasion in ("resolved", "withdrawn")
+    if why and not ended:
+        lines.append(plain(why))
     lines += [f"{said[:1].upper()}{said[1:]}." for said in lead.context]
-    if lead.occasion not in ("resolved", "withdrawn"):
+    if not ended:
         lines.append(f"What to do next: {plain(next_step(lead.monitor, lead.metric) or NEXT['system'])}")
     others = [item for item in items if item is not lead]
     if others:

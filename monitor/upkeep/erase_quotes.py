@@ -17,12 +17,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import queue
-from core.jobs import CausesJob
+from core.jobs import CausesJob, WhyJob
 from governance import erasure
 from governance.binding.session import because_of_erasure
 from governance.binding.withhold import mark_quoting
 from governance.erasure import Case
 from monitor import store
+from monitor.finding_tables import AlertFinding
 from monitor.notify import outbox
 from monitor.notify.tables import OutboxMessage
 from monitor.service import current_spec
@@ -69,6 +70,10 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
             alert = store.alert(db, cause.alert_id)
             job = CausesJob(alert_id=alert.id, model=case.model)
             queue.enqueue(db, job, now=site.clock.now(), dedupe_key=f"causes:{alert.id}:{cause.window_id}:{case.id}")
+        for row in db.scalars(select(AlertFinding).where(AlertFinding.window_id.in_(windows))):
+            db.delete(row)  # it quotes levels, words and events; what drove the alert is looked for again
+            key = f"why:{row.alert_id}:{row.window_id}:{case.id}"
+            queue.enqueue(db, WhyJob(alert_id=row.alert_id), now=site.clock.now(), dedupe_key=key)
     declared = json.dumps(current.spec.document, ensure_ascii=False)
     gone = {v for v in found if v and v not in declared} - _still_present(site, current.spec, found)
     gone.discard(ERASED_MARK)

@@ -3,7 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
+from sqlalchemy.orm import Session
+
+from monitor.alerts.findings import findings
 from monitor.alerts.serious import standing
 from monitor.alerts.tables import SeriousIncident
 from monitor.tables import Alert, Incident
@@ -15,7 +19,7 @@ from reports.wording.phrases import confirmation_words
 from retrain.tables import TriggerDecision
 
 
-def alert_line(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine:
+def alert_line(a: Alert, known: datetime, citations: Citations, why: str = "") -> doc.AlertLine:
     acknowledged = a.acknowledged_at is not None and a.acknowledged_at <= known
     resolved = a.resolved_at is not None and a.resolved_at <= known
     return doc.AlertLine(
@@ -42,7 +46,17 @@ def alert_line(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine
         resolved_by=a.resolved_by if resolved else None,
         resolved_entry=citations.find("alert.resolved", a.id) if resolved else None,
         confirmation=without_paths(confirmation_words(a)),
+        why=without_paths(why),
     )
+
+
+def why_sentences(db: Session, alerts: Sequence[Alert], known: datetime) -> dict[UUID, str]:
+    """What drove each alert in the window it was told for, as far as that was known at a time."""
+    found = {}
+    for alert_id, rows in findings(db, [a.id for a in alerts]).items():
+        told = [row.sentence for row in rows if row.created_at <= known and row.state != "failed"]
+        found[alert_id] = told[0] if told else ""
+    return found
 
 
 def serious_lines(

@@ -27,7 +27,8 @@ RESTS: Final = 20  # times as long as a check took, until a page checks again
 UNPRINTED: Final = frozenset(  # columns with words of people, ids of events, and paths
     (
         "note", "text", "reason", "event_id", "confirmation", "confirmation_error", "confirmed_before", "config",
-        "metrics", "evaluation", "provenance", "document", "base_model", "error", "row",
+        "metrics", "evaluation", "provenance", "document", "base_model", "error", "row", "examples",
+        "figures",
     )
 )  # fmt: skip
 NOTHING: Final = "Nothing is stated about this model."

@@ -16,7 +16,7 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Explanation, Measurement, Model, SpecRevision, Window
 from reports import document as doc
 from reports import store
-from reports.facts.alerts import alert_line, decision_line, incident_lines, serious_lines
+from reports.facts.alerts import alert_line, decision_line, incident_lines, serious_lines, why_sentences
 from reports.facts.bound import bound_rows, stated, withheld
 from reports.facts.citations import Citations
 from reports.facts.execution import execution_lines
@@ -87,7 +87,8 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     by_id = {w.id: w for w in windows}
     kpi = tuple(measure_line(m, by_id, spec) for m in found.measured if m.monitor == "kpi")
     fairness = tuple(measure_line(m, by_id, spec) for m in found.measured if m.monitor == "fairness")
-    alerts = tuple(alert_line(a, known, citations) for a in found.alerts)
+    told = why_sentences(db, found.alerts, known)
+    alerts = tuple(alert_line(a, known, citations, told[a.id]) for a in found.alerts)
     decisions = tuple(decision_line(d, citations) for d in found.decisions)
     runs = _run_lines(db, found)
     thresholds = threshold_lines(found.revisions, citations)

@@ -8,7 +8,8 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainBatchJob, ExplainJob, ReportJob
+from core.held_folder import is_abandoned
+from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainBatchJob, ExplainJob, ReportJob, WhyJob
 from core.queue import Job
 from governance import erasure
 from governance.binding.session import because_of_erasure
@@ -18,12 +19,13 @@ from monitor.site import Site
 from monitor.tables import Dataset, Explanation
 from retrain import store
 from retrain.erasure.datasets import touched
-from retrain.explain.folders import is_abandoned
 from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
 from retrain.tables import ExplanationBatch, Run
 
-READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, CausesJob, ExplainJob, ExplainBatchJob, ReportJob))
+READERS: Final = tuple(
+    job.name for job in (EvaluateJob, ConfirmJob, WhyJob, CausesJob, ExplainJob, ExplainBatchJob, ReportJob)
+)
 
 
 def closed_words(case: Case) -> str:

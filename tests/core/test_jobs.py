@@ -16,6 +16,8 @@ ID = UUID("6a1c5f0e-8f5b-4c55-9f0c-0c6a4d8f3b21")
 STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
     "monitor.evaluate": (jobs.EvaluateJob(model="loans"), "default", {"model": "loans"}),
     "monitor.confirm": (jobs.ConfirmJob(alert_id=ID), "default", {"alert_id": str(ID)}),
+    "monitor.why": (jobs.WhyJob(alert_id=ID), "explain", {"alert_id": str(ID)}),
+    "monitor.causes": (jobs.CausesJob(alert_id=ID), "explain", {"alert_id": str(ID)}),
     "monitor.upkeep": (jobs.UpkeepJob(model="loans"), "default", {"model": "loans"}),
     "monitor.digest": (jobs.DigestJob(), "default", {}),
     "anchors.deliver": (jobs.AnchorJob(), "default", {}),

@@ -43,7 +43,8 @@ PLANTED = [
             ("kpi", "kpi/base.py", "spec"), ("lake", "lake/table.py", "events"), ("drift", "drift/base.py", "detect"),
             ("site", "site.py", "ingest"), ("service", "service.py", "reference"),
             ("reference", "reference/__init__.py", "windows"), ("windows", "windows/__init__.py", "confirm"),
-            ("confirm", "confirm/__init__.py", "jobs"), ("upkeep", "upkeep/__init__.py", "windows"),
+            ("confirm", "confirm/__init__.py", "why"), ("why", "why/__init__.py", "jobs"),
+            ("upkeep", "upkeep/__init__.py", "windows"),
         ]
     ],
     *[  # and so do the rungs of the other folders

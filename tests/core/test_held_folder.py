@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from retrain.explain.folders import is_abandoned
+from core.held_folder import is_abandoned
 
 HOLD = (
     "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX); print(flush=True); input()"

@@ -1,0 +1,112 @@
+"""How values of one column are told: numbers by cut points of the reference, levels by name."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from core.arrays import Floats, Ints
+
+QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
+FEW_VALUES: Final = 8  # distinct numbers that are told one by one
+MISSING: Final = "no value"
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """Cut points of one number. Bin b holds points[b-1] < x <= points[b]; the first and the last bin are open.
+
+    `names`: of the bins, one more than there are points.
+    """
+
+    points: tuple[float, ...]
+    names: tuple[str, ...]
+
+    def bins(self, values: Floats) -> Ints:
+        """The bin of each value, -1 where it is nan."""
+        found = np.searchsorted(np.asarray(self.points), values, side="left").astype(np.int64)
+        return np.where(np.isnan(values), -1, found)
+
+
+def cuts_of(reference: Floats) -> Cuts:
+    """Cut points at rounded quantiles of the reference; between its values where there are at most eight.
+
+    Args:
+        reference: finite numbers or nan, shape (rows,).
+
+    Returns:
+        At most five points, or as many as a number of few values has; none where the reference has no value.
+    """
+    values = reference[np.isfinite(reference)]
+    distinct = np.unique(values)
+    if not len(distinct):
+        return Cuts((), ("any value",))
+    if len(distinct) <= FEW_VALUES:
+        ends = [float(distinct[0]), *((distinct[:-1] + distinct[1:]) / 2).tolist(), float(distinct[-1])]
+        ends[0] = float(np.nextafter(ends[0], -math.inf))
+        names = (f"< {said(distinct[0])}", *(f"= {said(v)}" for v in distinct), f"> {said(distinct[-1])}")
+        return Cuts(tuple(ends), names)
+    found = np.quantile(values, QUANTILES)
+    wide = float(found[-1] - found[0]) or float(values.max() - values.min())
+    step = 10.0 ** math.floor(math.log10(wide / 10))
+    points = sorted({round(round(point / step) * step, 12) + 0.0 for point in found.tolist()})
+    between = [f"{said(a)} to {said(b)}" for a, b in itertools.pairwise(points)]
+    return Cuts(tuple(points), (f"<= {said(points[0])}", *between, f"> {said(points[-1])}"))
+
+
+def said(value: float) -> str:
+    """A cut point for a reader: with thousands separated, without digits that rounding left."""
+    number = float(value)
+    if number and not 1e-4 <= abs(number) < 1e15:
+        return f"{number:.3g}"
+    return f"{number:,.6f}".rstrip("0").rstrip(".") if number % 1 else f"{number:,.0f}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, whole from 10 % on."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 or not share else f"{100 * share:.1f} %"
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How often values of one kind occur, such as `> 1,000`: as a share of the rows of each side."""
+
+    value: str
+    reference: float
+    window: float
+    rows: int  # of both sides that have it
+
+    @property
+    def change(self) -> float:
+        return self.window - self.reference
+
+
+def number_shares(cuts: Cuts, reference: Floats, window: Floats) -> tuple[Shares, ...]:
+    """For each cut point the share above it, or for few values that of each, and the share without a value."""
+    sides = [cuts.bins(side) for side in (reference, window)]
+    found = [_shares(MISSING, [side == -1 for side in sides])]
+    if any(name.startswith("= ") for name in cuts.names):
+        found += [_shares(name, [side == b for side in sides]) for b, name in enumerate(cuts.names)]
+    else:
+        for b, point in enumerate(cuts.points):
+            found.append(_shares(f"> {said(point)}", [side > b for side in sides]))
+    return tuple(found)
+
+
+def level_shares(levels: Sequence[str], reference: Ints, window: Ints) -> tuple[Shares, ...]:
+    """The share of each level of a category, and of rows without a value.
+
+    Args:
+        levels: names by code.
+        reference, window: codes; -1 for no value.
+    """
+    found = [_shares(MISSING, [reference == -1, window == -1])]
+    return (*found, *(_shares(f"= {n}", [reference == c, window == c]) for c, n in enumerate(levels)))
+
+
+def _shares(name: str, sides: Sequence[np.ndarray]) -> Shares:
+    before, after = (float(side.mean()) if len(side) else 0.0 for side in sides)
+    return Shares(name, before, after, int(sum(side.sum() for side in sides)))
