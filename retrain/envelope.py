@@ -103,6 +103,7 @@ class Plan:
         if str(given.get("task")).startswith("tabular_"):
             table = _read(TableRecipe, given, ("retrain", "recipe"))
             _check_table(spec, table)
+            _check_mitigation(spec, table)
             return cls(table, rehearsal, spec.retrain.envelope)
         recipe = _read(Recipe, given, ("retrain", "recipe"))
         if recipe.task == "sequence_classification" and spec.task != "classification":
@@ -110,10 +111,29 @@ class Plan:
                 f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm or dpo",
                 field="retrain.recipe.task",
             )
+        _check_mitigation(spec, recipe)
         if recipe.task in LEARNS:
             learned_column(spec, recipe.task, recipe.preference)
             learned_inputs(spec, recipe.preference)
         return cls(recipe, rehearsal, spec.retrain.envelope)
+
+
+def _check_mitigation(spec: ModelSpec, recipe: AnyRecipe) -> None:
+    found = recipe.mitigation
+    if found is None:
+        return
+    key, groups = "retrain.recipe.mitigation", spec.with_role("protected")
+    for at, name in enumerate(found.by):
+        if name not in groups:
+            raise RecipeError(
+                f"{key}.by[{at}]: {name!r} is no column with role protected; such columns: "
+                f"{', '.join(groups) or 'none is declared'}", field=f"{key}.by", value=name,
+            )  # fmt: skip
+    if found.metric not in FAIRNESS:
+        raise RecipeError(
+            f"{key}.metric: {found.metric!r} is no fairness metric{nearest(found.metric, tuple(FAIRNESS))}; choose "
+            f"from {', '.join(FAIRNESS)}", field=f"{key}.metric", value=found.metric,
+        )  # fmt: skip
 
 
 def _check_table(spec: ModelSpec, recipe: TableRecipe) -> None:

@@ -34,6 +34,7 @@ from reports.charts.svg import distribution_svg, loss_svg
 from reports.facts import runs
 from reports.facts.citations import Citations
 from reports.facts.distributions import changed_columns, distributions
+from reports.facts.mitigation import trade_off
 from reports.facts.versions import limit_line
 from retrain import store as retrain_store
 from retrain.registry.standing import standing_of
@@ -132,7 +133,7 @@ def run_page(caller: Reader, run_id: UUID, site: SiteDep, db: ReadDb) -> HTMLRes
         compared=runs.evaluation(run.evaluation), trained=runs.training(run.metrics), loss=loss,
         configured=runs.configuration(run.config, run.metrics),
         cite=citations.find, progress=progress(run), active=run.state in ACTIVE,
-        standing=standing_of(db, run, site.clock.now()),
+        standing=standing_of(db, run, site.clock.now()), traded=trade_off(run.metrics, run.evaluation),
     )  # fmt: skip
 
 

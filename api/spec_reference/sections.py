@@ -12,6 +12,7 @@ from monitor.spec.forms import Form, field_forms, fields, phrase
 from monitor.spec.model import ModelSpec
 from retrain.envelope import Rehearsal
 from retrain.train.config import Recipe
+from retrain.train.mitigation.keys import Mitigation
 from retrain.train.tabular.recipe import TableRecipe
 
 RECIPE: Final = "retrain.recipe"
@@ -53,6 +54,7 @@ def sections() -> list[Section]:
     parts = [
         Section(recipe.path, recipe.about, [*recipe.keys, replay]),
         Section(f"{RECIPE} of a table", table.about, [*table.keys, replay]),
+        _section(Mitigation, f"{RECIPE}.mitigation"),
         _section(Rehearsal, f"{RECIPE}.replay"),
     ]
     return [*found[:at], *parts, *found[at:]]

@@ -69,7 +69,7 @@ def _predictions(
         found = model.scores(frame)
         scores[side] = dict(zip(model.labels or ("number",), found.T, strict=True))
         probe[f"{side}_finite"] = bool(np.isfinite(found).all())
-        answers = found[:, 0] if numbers else [model.labels[i] for i in found.argmax(axis=1)]
+        answers = found[:, 0] if numbers else model.decided(frame, found, model.group(rows))
         added = [pl.Series(side, answers)]
         if not numbers:
             added.append(pl.Series(f"{side}_confidence", found.max(axis=1), dtype=pl.Float32))

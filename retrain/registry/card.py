@@ -20,12 +20,13 @@ from retrain import store
 from retrain.registry.layout import CONFIG, VLLM_SOURCE, WHOLE_CONFIG, peft_faults, vllm_rank, vllm_refusals
 from retrain.registry.standing import standing_of
 from retrain.tables import ModelVersion, Run
+from retrain.train.mitigation.keys import caution_of
 from retrain.train.shape import BESIDE, is_merged
 from retrain.train.tabular.files import PIPELINE, is_tabular
 
 TRAINED: Final = ("rows_train", "rows_dropped", "counts", "format", "teacher", "steps", "trainable_parameters",
                   "train_seconds", "wall_seconds", "device", "quantisation", "libraries", "versions", "starts",
-                  "merged")  # fmt: skip
+                  "merged", "mitigation")  # fmt: skip
 
 
 def card_of(site: Site, db: Session, model_name: str, version: str) -> dict[str, Any]:
@@ -122,6 +123,11 @@ def _limits(spec: ModelSpec, trained: Run | None, row: ModelVersion) -> list[str
         if isinstance(counts, Mapping) and (cut := counts.get("rows_dropped", 0) or counts.get("rows_truncated", 0)):
             said.append(f"{cut} rows of the set {name} were dropped or truncated at max_length.")
     recipe = (trained.config or {}).get("recipe") or {}
+    if (mitigation := recipe.get("mitigation")) is not None:
+        made, by = str(mitigation["method"]).replace("_", " "), ", ".join(mitigation["by"])
+        said.append(f"Its training was mitigated: {made} by {by}; the trade-off is part of the record of its training.")
+        if caution := caution_of(mitigation):
+            said.append(f"{caution[0].upper()}{caution[1:]}.")
     if length := recipe.get("max_length"):
         said.append(f"Texts are cut at {length} tokens.")
     if not spec.with_role("protected"):

@@ -8,6 +8,7 @@ from core.canonical import digest
 from core.errors import InvalidError
 from governance.verify.entries import verify_entry
 from retrain.runs.change_limits import FORMAT, INAPPLICABLE, limits_of, verdict_of
+from retrain.train.mitigation.keys import caution_of
 
 Entry = Mapping[str, Any]
 
@@ -142,8 +143,31 @@ def said(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _mitigated(evidence: Mapping[str, Any]) -> Iterator[str]:
+    """The mitigation of the run and its trade-off; nothing where it has none."""
+    found = (evidence["record"] or {}).get("mitigation")
+    if found is None:
+        return
+    yield f"Mitigation: {found['method'].replace('_', ' ')} by {', '.join(found['by'])}."
+    if caution := caution_of(found):
+        yield f"Note: {caution}."
+    if points := found.get("points"):
+        yield ""
+        yield f"| setting | accuracy | interval | {found['metric'].replace('_', ' ')} | interval | rows |"
+        yield "|---|---|---|---|---|---|"
+        for point in points:
+            parts = [
+                "– | –" if p["value"] is None else f"{said(p['value'])} | {said(p['low'])} to {said(p['high'])}"
+                for p in (point["accuracy"], point["fairness"])
+            ]
+            mark = " (chosen)" if point["setting"] == found.get("chosen") else ""
+            yield f"| {point['setting']}{mark} | {' | '.join(parts)} | {point['rows']} |"
+    yield ""
+
+
 def _rest(document: Mapping[str, Any]) -> Iterator[str]:
     evidence, used = document["evidence"], document["used"]
+    yield from _mitigated(evidence)
     if used is not None:
         kwh = "–" if used["kwh"] is None else f"{used['kwh']:.4g} kWh"
         co2e = "no CO2e" if used["co2e_kg"] is None else f"{used['co2e_kg']:.4g} kg CO2e"

@@ -34,6 +34,9 @@ from retrain.teaching import base_of
 from retrain.train.chat_keys import Chat
 from retrain.train.config import DatasetFile, Recipe
 from retrain.train.kinds import classifies, is_table
+from retrain.train.mitigation.curve import point
+from retrain.train.mitigation.keys import Mitigation
+from retrain.train.mitigation.weights import groups_of
 from retrain.train.shape import is_whole
 from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import folder_digest
@@ -91,9 +94,24 @@ def evaluate_run(site: Site, run_id: UUID) -> Outcome:
     kept = site.artifacts.put_file(predictions)
     document = _plain(document) | {"predictions": kept}
     inputs = _inputs(case, config, document, pl.read_parquet(predictions))
+    if case.plan.recipe.mitigation is not None:
+        document["mitigation"] = _traded(case.plan.recipe.mitigation, inputs)
     if inputs.golden is not None:
         document["golden"] = {"rows": inputs.golden.rows, "wrong": [row.row for row in inputs.golden.wrong]}
     return Outcome(inputs, document, kept)
+
+
+def _traded(mitigation: Mitigation, inputs: GateInputs) -> list[dict[str, Any]]:
+    """Champion and challenger as points of the trade-off, by set of held-out rows."""
+    found = []
+    for name, rows in (("new", inputs.new), ("old", inputs.old)):
+        if rows is None or not rows.challenger_predictions or not set(mitigation.by) <= set(rows.groups):
+            continue
+        group = groups_of(pl.DataFrame({PROTECTED + n: list(v) for n, v in rows.groups.items()}), mitigation.by)
+        for side in ("champion", "challenger"):
+            answers = getattr(rows, f"{side}_predictions")
+            found.append(point(mitigation, side, group, rows.truth, answers) | {"set": name})
+    return found
 
 
 def _case(site: Site, run_id: UUID) -> _Case:

@@ -170,7 +170,7 @@ def train(site: Site, run_id: UUID) -> None:
             "train_seconds": metrics["train_seconds"], "rows": learned, "rows_given": metrics["rows_train"],
             "counts": counts, "used": metrics.get("used"), **_taught(metrics),
         }  # fmt: skip
-        body |= {name: metrics[name] for name in ("starts", "merged") if name in metrics}
+        body |= {name: metrics[name] for name in ("starts", "merged", "mitigation") if name in metrics}
         body |= Nodes.of(db, db.get_one(Model, run.model_id)).run(run).entry()
         record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
         facts = facts_of(run, store.run_datasets(db, run_id).get("train"))

@@ -24,6 +24,7 @@ from monitor.spec.base import KeyProblem
 from retrain.train.chat_keys import Chat, Packing
 from retrain.train.distillation import TeacherWeight, Teaching, Temperature
 from retrain.train.kinds import KINDS, Task
+from retrain.train.mitigation.keys import Mitigation, refusal
 from retrain.train.speed.choose import Profile
 
 Method = Literal["qlora", "lora", "full", "adalora", "prompt_tuning", "prefix_tuning", "ia3"]
@@ -187,6 +188,12 @@ class Recipe(Frozen):
     teacher_weight: TeacherWeight = 0.5
     temperature: Temperature = 2.0
     class_weights: ClassWeights = None
+    mitigation: Mitigation | None = Field(
+        default=None, exclude_if=lambda value: value is None,  # a recipe without it keeps its digest
+        description="for classification: how groups are treated more alike, and the trade-off that is shown before "
+        "anybody approves a run; see [mitigation](retraining.md#mitigation)",
+        examples=["{method: reweigh, by: [sex]}"],
+    )  # fmt: skip
     train_words: bool = Field(
         default=True, description="for classification with qlora and lora: adapt the base's table of words too, as "
         "new classes come with words that it hardly knows; not with a teacher",
@@ -266,6 +273,18 @@ class Recipe(Frozen):
             raise KeyProblem(("class_weights",), f"is set, and task {self.task} has no classes; leave it out")
         if self.teacher is not None and self.task == "dpo":
             raise KeyProblem(("teacher",), "is set, and dpo is held to the champion by beta; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _mitigation_fits(self) -> Self:
+        if self.mitigation is None:
+            return self
+        if (why := refusal(self.mitigation.method, self.task)) is not None:
+            raise KeyProblem(("mitigation", "method"), why)
+        if self.teacher is not None:
+            raise KeyProblem(
+                ("mitigation",), "is set, and with a teacher rows are learned as it answers them; leave one of them out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from retrain.train.checkpoints import Checkpoints, RankSchedule, allocator_of
 from retrain.train.config import Recipe
 from retrain.train.errors import DataError
 from retrain.train.hidden_words import HiddenWords, hidden_words
+from retrain.train.mitigation.texts import as_cells
 from retrain.train.speed.memory import Optimiser
 
 Example = TypeVar("Example")
@@ -168,6 +169,21 @@ def weighted_loss(weights: torch.Tensor) -> Callable[..., torch.Tensor]:
     return loss
 
 
+def cell_loss(weights: torch.Tensor | None, cells: Sequence[tuple[int, float]]) -> Callable[..., torch.Tensor]:
+    """Cross entropy with a weight by row: each label of a batch stands for a label and a weight."""
+    label, weight = torch.tensor([c[0] for c in cells]), torch.tensor([c[1] for c in cells])
+    if weights is not None:
+        weight = weight * weights[label]
+
+    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        logits = outputs.logits.float()
+        by_row = torch.nn.functional.cross_entropy(logits, label.to(labels)[labels], reduction="none")
+        rows = len(labels) if num_items_in_batch is None else num_items_in_batch
+        return (by_row * weight.to(by_row)[labels]).sum() / rows
+
+    return loss
+
+
 def in_float32(model: Trained) -> None:
     """Train float32 masters: bfloat16 steps of this size would vanish."""
     for parameter in model.parameters():
@@ -235,6 +251,10 @@ def build_classification_trainer(
 ) -> Trainer:
     """`watched` are the rows of early stopping; `labels` name the classes that have weights."""
     weights = row_weights(recipe, labels, examples)
+    loss = None if weights is None else weighted_loss(weights)
+    if examples and "weight" in examples[0]:
+        examples, watched, cells = as_cells(examples, watched)
+        loss = cell_loss(weights, cells)
     in_float32(model)
     trainer = ClassificationTrainer(
         model=model,
@@ -247,7 +267,7 @@ def build_classification_trainer(
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         callbacks=stops(model, recipe, watched, callbacks),
-        compute_loss_func=None if weights is None else weighted_loss(weights),
+        compute_loss_func=loss,
     )
     trainer.hidden = hidden_words(recipe.hide_words, tokenizer)
     trainer.remove_callback(PrinterCallback)

@@ -9,6 +9,7 @@ from monitor.spec.base import KeyProblem
 from monitor.spec.problems import nearest
 from retrain.train.config import ClassWeights, Frozen, RunFiles, Validation, is_a_path
 from retrain.train.kinds import TableTask, classifies
+from retrain.train.mitigation.keys import Mitigation, refusal
 from retrain.train.tabular.estimator_list import ESTIMATORS, Entry, Estimator, Value
 
 MAX_LEVELS: Final = 200
@@ -46,6 +47,12 @@ class TableRecipe(Frozen):
         "the validation rows no better, and keep the best", examples=["20"], json_schema_extra={"unit": "trees"},
     )  # fmt: skip
     validation: Validation = 0.1
+    mitigation: Mitigation | None = Field(
+        default=None, exclude_if=lambda value: value is None,  # a recipe without it keeps its digest
+        description="for classification: how groups are treated more alike, and the trade-off that is shown before "
+        "anybody approves a run; see [mitigation](retraining.md#mitigation)",
+        examples=["{method: reweigh, by: [sex]}"],
+    )  # fmt: skip
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="start of every random choice; the same seed repeats a run, byte by byte"
     )
@@ -64,6 +71,8 @@ class TableRecipe(Frozen):
             fit = ", ".join(n for n, e in ESTIMATORS.items() if e.stops_early)
             raise KeyProblem(("early_stopping",), f"is set, and {self.estimator} is not fitted tree by tree; leave it "
                              f"out, or choose from {fit}")  # fmt: skip
+        if self.mitigation is not None and (why := refusal(self.mitigation.method, self.task)) is not None:
+            raise KeyProblem(("mitigation", "method"), why)
         for name, value in self.parameters.items():
             known = entry.parameters.get(name)
             if known is None:

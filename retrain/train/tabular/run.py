@@ -23,6 +23,7 @@ from retrain.train.errors import ParametersLimitError
 from retrain.train.kinds import TABLE_COLUMNS
 from retrain.train.output import finished, versions
 from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.tabular.fair import fair_rows
 from retrain.train.tabular.model import TableModel
 from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.tabular.rows import from_texts
@@ -84,8 +85,9 @@ def _train(config: TableRunConfig, progress: Progress, meter: Meter) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     clock = Clock(config, progress, meter)
     progress.write("train", 0)
+    fair = fair_rows(config, from_texts(rows["text"], config.columns), rows, clock.tick)
     trained = train_table(
-        config.recipe, config.columns, config.labels, from_texts(rows["text"], config.columns), rows["label"], partial,
+        config.recipe, config.columns, config.labels, fair.frame, fair.truth, partial, fair.weights, fair.thresholds,
         threads=config.threads, tick=clock.tick,
     )  # fmt: skip
     clock.tick(1, 1)
@@ -95,23 +97,26 @@ def _train(config: TableRunConfig, progress: Progress, meter: Meter) -> None:
         raise ParametersLimitError(words, limit="max_adapter_parameters", declared=most, measured=size)
     took = clock.elapsed_s
     progress.write("evaluate")
-    metrics = _score(trained.model, from_texts(held["text"], config.columns), held["label"])
+    metrics = _score(trained.model, from_texts(held["text"], config.columns), held)
     progress.write("save")
     write_json(partial / "labels.json", list(config.labels))
     record = _record(config, base_digest, trained, meter, took)
+    if fair.record is not None:
+        record["mitigation"] = fair.record
     record |= {"rows_train": rows.height, "rows_eval": held.height, "metrics": metrics}
     record["adapter_bytes"] = sum(file.stat().st_size for file in partial.iterdir())
     write_json(partial / "run.json", record)
     partial.rename(config.output_dir / "adapter")
 
 
-def _score(model: TableModel, frame: pl.DataFrame, truth: pl.Series) -> list[dict[str, Any]]:
-    found = model.predict(frame)
+def _score(model: TableModel, frame: pl.DataFrame, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    scores, truth = model.scores(frame), rows["label"]
     if model.labels:
+        found = model.decided(frame, scores, model.group(rows))
         right = float(np.mean([a == b for a, b in zip(found, truth, strict=True)]))
         return [{"name": "accuracy", "value": right, "unit": "share", "n": len(found), "rows": "eval"}]
-    error = float(np.abs(np.array(found, dtype=np.float64) - targets(truth, ())).mean())
-    return [{"name": "mae", "value": error, "unit": "outcome", "n": len(found), "rows": "eval"}]
+    error = float(np.abs(scores[:, 0] - targets(truth, ())).mean())
+    return [{"name": "mae", "value": error, "unit": "outcome", "n": len(scores), "rows": "eval"}]
 
 
 def _record(

@@ -14,6 +14,7 @@ from retrain.train.tabular.estimators import Table, Task, Tick, fit
 from retrain.train.tabular.model import TableModel, load_table, save_table
 from retrain.train.tabular.pipeline import Pipeline
 from retrain.train.tabular.recipe import TableColumn, TableRecipe
+from retrain.train.tabular.thresholds import GroupThresholds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,35 +27,53 @@ class TrainedTable:
 
 def train_table(
     recipe: TableRecipe, columns: Sequence[TableColumn], labels: tuple[str, ...], frame: pl.DataFrame,
-    truth: pl.Series, folder: Path, *, threads: int, tick: Tick,
+    truth: pl.Series, folder: Path, weights: NDArray[np.float64] | None = None,
+    thresholds: GroupThresholds | None = None, *, threads: int, tick: Tick,
 ) -> TrainedTable:  # fmt: skip
     """Fit, save into `folder`, and load again.
 
     Args:
         frame: typed rows in the order of `columns`.
         truth: the label of each row, or its number as text or float, shape (rows,).
+        weights: of each row, beside those of its class, shape (rows,).
+        thresholds: by which groups are decided, chosen on other rows for a model of these rows.
         tick: called with a step and the number of steps; what it raises ends the training.
 
     Raises:
         DataError: one class, an outcome that is no number, or predictions that differ after loading.
     """
-    outcomes = targets(truth, labels)
-    weights = _weights(recipe, labels, outcomes)
-    watched = _watched(recipe, outcomes, classes=bool(labels))
-    pipeline = Pipeline.fit(frame.filter(~watched), columns, recipe.entry, recipe.max_levels)
-    rows = Table(pipeline.matrix(frame), outcomes, weights)
-    task = Task(recipe, len(labels), pipeline.categorical, threads, tick)
-    fitted, steps = fit(task, rows.part(~watched), rows.part(watched) if watched.any() else None)
-    save_table(folder, recipe, labels, pipeline, fitted)
+    made, facts = fit_table(recipe, columns, labels, frame, truth, weights, threads=threads, tick=tick)
+    save_table(folder, recipe, labels, made.pipeline, made.fitted, thresholds)
     model = load_table(folder)
-    before, after = fitted.scores(rows.x), model.scores(frame)
+    before, after = made.scores(frame), model.scores(frame)
     if not np.isfinite(after).all():
         raise DataError("the fitted model predicts values that are not finite; look at the columns' largest values")
     if not np.array_equal(before, after):
         raise DataError(f"{recipe.estimator} predicts other values after it was saved and loaded; nothing was kept")
+    return TrainedTable(model, facts)
+
+
+def fit_table(
+    recipe: TableRecipe, columns: Sequence[TableColumn], labels: tuple[str, ...], frame: pl.DataFrame,
+    truth: pl.Series, weights: NDArray[np.float64] | None = None, *, threads: int, tick: Tick,
+) -> tuple[TableModel, dict[str, Any]]:  # fmt: skip
+    """Fit pipeline and estimator; returns the model, which lies in no file, and facts for the record.
+
+    Args:
+        weights: of each row, beside those of its class, shape (rows,).
+    """
+    outcomes = targets(truth, labels)
+    of_class = _weights(recipe, labels, outcomes)
+    if weights is not None:
+        of_class = weights if of_class is None else of_class * weights
+    watched = _watched(recipe, outcomes, classes=bool(labels))
+    pipeline = Pipeline.fit(frame.filter(~watched), columns, recipe.entry, recipe.max_levels)
+    rows = Table(pipeline.matrix(frame), outcomes, of_class)
+    task = Task(recipe, len(labels), pipeline.categorical, threads, tick)
+    fitted, steps = fit(task, rows.part(~watched), rows.part(watched) if watched.any() else None)
     facts = {"steps": steps, "trainable_parameters": fitted.size(), "rows_validation": int(watched.sum()),
              "features": len(pipeline.names)}  # fmt: skip
-    return TrainedTable(model, facts)
+    return TableModel(recipe.task, recipe.estimator, labels, pipeline, fitted), facts
 
 
 def targets(truth: pl.Series, labels: tuple[str, ...]) -> NDArray[np.float64]:

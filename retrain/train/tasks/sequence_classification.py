@@ -13,12 +13,15 @@ from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, check_labels, classification_examples
 from retrain.train.head import copy_parent_head, head_of, start_new_rows
 from retrain.train.hidden_words import hidden_words
+from retrain.train.mitigation.texts import weighed, with_swapped
 from retrain.train.model import Classifier
 from retrain.train.shape import adapter_part, is_whole
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
 from retrain.train.tasks.taught import build_taught_classifier
 from retrain.train.teacher import Asked, ClassLessons, class_lessons
 from retrain.train.trainers import build_classification_trainer
+
+ONE_TRAINING: Final = "a text model is trained once: its points are the champion and the candidate, on held-out rows"
 
 
 def check(setting: Setting, rows: pl.DataFrame, field: str) -> None:
@@ -32,8 +35,14 @@ def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
 
 def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
     config = setting.config
-    made, counted = classification_examples(rows, config.labels, setting.tokenizer, config.recipe.max_length)
-    return Examples(made, counted)
+    mitigation = config.recipe.mitigation
+    whole = with_swapped(mitigation, rows)
+    made, counted = classification_examples(whole, config.labels, setting.tokenizer, config.recipe.max_length)
+    kept, facts = weighed(mitigation, whole, made, config.recipe.seed)
+    if mitigation is not None:
+        added = {"rows_added": whole.height - rows.height, "note": ONE_TRAINING, "points": []}
+        facts = {"mitigation": {**mitigation.model_dump(mode="json"), **facts, **added}}
+    return Examples(kept, counted, facts)
 
 
 def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str, Any]:

@@ -1,22 +1,32 @@
 """A tabular model through the whole loop: first champion, drift of meaning, run, gates, promotion, download."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from fastapi.testclient import TestClient
 
+from api.app import create_app
+from api.http.auth import COOKIE
 from core.clock import ManualClock
 from core.errors import AppError
 from core.jobs import RunJob
 from core.settings_train import TrainSettings
+from governance.access.api_keys import create_key
+from governance.access.roles import Caller, Role
+from governance.access.sessions import open_session
+from governance.ledger.read import ledger_rows
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
+from reports.facts.mitigation import trade_off
 from retrain import jobs, store
 from retrain.registry.archive import archive_of
 from retrain.registry.card import card_of, markdown
 from retrain.registry.champion import champion_of
+from retrain.runs.change_check import as_markdown
 from retrain.runs.change_document import change_document
 from retrain.runs.consider import start_manual
 from retrain.train.errors import DataError
@@ -150,3 +160,43 @@ def test_what_apply_refuses(small: Site, changes: dict[str, Any], words: str) ->
     with pytest.raises(AppError) as refused:
         world.declare(small, spec("lightgbm", columns=changes.get("columns"), **more))
     assert words in refused.value.message
+
+
+def test_a_mitigated_run_shows_its_trade_off_before_anybody_approves_it(small: Site, clock: ManualClock) -> None:
+    mitigation = {"method": "reweigh", "by": ["region"], "positive": "yes"}
+    chosen = recipe("logistic_regression", mitigation=mitigation).model_dump(mode="json", exclude_defaults=True)
+    run_id = queued(small, clock, "logistic_regression", recipe=chosen, approval="one")
+    assert jobs.run(small, RunJob(run_id=run_id)) is None
+    run = world.read(small, run_id)
+    assert run.state == "awaiting_approval", run.error
+    assert run.metrics is not None
+    assert [p["setting"] for p in run.metrics["mitigation"]["points"]][-1] == run.metrics["mitigation"]["chosen"]
+    assert run.evaluation is not None
+    sides = [(p["setting"], p["set"]) for p in run.evaluation["mitigation"]]
+    assert sides[:2] == [("champion", "new"), ("challenger", "new")]
+    with small.database.read() as db:
+        document = change_document(small, db, run_id)
+        card = card_of(small, db, world.NAME, "v2")
+        told = [e for e in ledger_rows(db, limit=1000, subject=f"run:{run_id}") if '"kind":"run.trained"' in e.entry]
+        traded = trade_off(run.metrics, run.evaluation)
+    assert "Mitigation: reweigh by region." in as_markdown(document)
+    assert "| strength 1 (chosen) |" in as_markdown(document)
+    assert any("Its training was mitigated: reweigh by region" in line for line in card["limits"])
+    assert '"method":"reweigh"' in told[0].entry
+    assert traded is not None
+    assert [p.chosen for p in traded.points[:5]] == [False, False, False, False, True]
+    page = TestClient(create_app(small), cookies={COOKIE: _session(small)}).get(f"/runs/{run_id}").text
+    assert page.index("Mitigation: reweigh by region, strength 1") < page.index(">Decide<")
+
+
+def _session(site: Site) -> str:
+    with site.database.write() as db:
+        row, _ = create_key(db, name="approver", role=Role.APPROVER, actor="tester", now=site.clock.now())
+        caller = Caller(row.name, Role.APPROVER, row.prefix)
+        return open_session(db, caller, site.keys.session, site.clock.now(), timedelta(hours=1), "key")
+
+
+def test_a_mitigation_by_a_column_that_is_not_protected_is_refused(small: Site, clock: ManualClock) -> None:
+    chosen = recipe("logistic_regression", mitigation={"method": "reweigh", "by": ["branch"]})
+    with pytest.raises(AppError, match="'branch' is no column with role protected; such columns: region"):
+        queued(small, clock, "logistic_regression", recipe=chosen.model_dump(mode="json", exclude_defaults=True))
