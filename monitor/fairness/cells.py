@@ -8,7 +8,7 @@ import numpy as np
 
 from core.arrays import Floats, Ints
 
-BINS: Final = 100  # of a score 0..1
+BINS: Final = 20  # of a score 0..1
 SCORE: Final = "score"
 
 
@@ -25,7 +25,7 @@ class GroupCells:
         unanswered: rows without a prediction, shape (groups,).
         sums: by measure: rows that have it, their sum and sum of squares, shape (groups, 3).
         bins: of each bin of the score: rows, and of those with an outcome the number, the sum of scores and the events,
-            shape (groups, 100, 4). An event is an outcome of the positive class; without one, a right prediction.
+            shape (groups, 20, 4). An event is an outcome of the positive class; without one, a right prediction.
         positive: the class that counts as positive; None if a prediction counts as positive when it is right.
     """
 

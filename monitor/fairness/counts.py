@@ -21,8 +21,8 @@ OUTCOME: Final = "outcome"
 PREDICTION: Final = "prediction"
 BIN: Final = "score bin"
 ROWS: Final = "rows"
-_KEY: Final = "protected:"  # before the name of a protected column, which may be called outcome too
-_PARTS: Final = ("n", "sum", "square")
+KEY: Final = "protected:"  # before the name of a protected column, which may be called outcome too
+PARTS: Final = ("n", "sum", "square")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class GroupCounts:
         columns: protected columns, in declared order.
         measures: names of the numbers that are summed, such as `score`.
         table: one line for each cell that has rows. Texts: the level of each protected column (never null), outcome
-            (null where there is none yet) and prediction (null where there is none); the score's bin 0..99 (null
+            (null where there is none yet) and prediction (null where there is none); the score's bin 0..19 (null
             without a score); rows; and of each measure the number of rows that have it, their sum and sum of squares.
     """
 
@@ -85,7 +85,7 @@ class GroupCounts:
             Counts per group; rows without a prediction are counted apart.
         """
         table = self.over(by).table
-        keys = [_KEY + name for name in by]
+        keys = [KEY + name for name in by]
         levels = table.select(keys).unique().sort(keys)
         at = table.select(keys).join(levels.with_row_index("at"), on=keys, how="left", maintain_order="left")["at"]
         place = at.to_numpy().astype(np.int64)
@@ -112,7 +112,7 @@ def _cells(
     sums = {
         name: np.stack([
             np.bincount(place, table[f"{name}.{part}"].to_numpy(), minlength=groups).astype(np.float64)
-            for part in _PARTS
+            for part in PARTS
         ], axis=-1)
         for name in measures
     }  # fmt: skip
@@ -170,7 +170,7 @@ def count(
             raise InvalidError(f"the rows have no column {name!r}; a fairness metric needs it", column=name)
     edges = grouping.edges
     keys = [
-        (banded(frame[name], edges[name]) if name in edges else frame[name]).alias(_KEY + name)
+        (banded(frame[name], edges[name]) if name in edges else frame[name]).alias(KEY + name)
         for name in grouping.columns
     ]
     none = pl.Series("", [None], dtype=pl.String).new_from_index(0, frame.height)
@@ -188,7 +188,7 @@ def count(
             expression.alias(f"{name}.{part}")
             for name in numbers
             for part, expression in zip(
-                _PARTS,
+                PARTS,
                 (pl.col(name).count().cast(pl.Float64), pl.col(name).sum(), (pl.col(name) ** 2).sum()),
                 strict=True,
             )
@@ -226,13 +226,13 @@ def merge(parts: Iterable[GroupCounts]) -> GroupCounts:
     measures = tuple(dict.fromkeys(name for part in found for name in part.measures))
     table = pl.concat([part.table for part in found], how="diagonal")
     filled = table.with_columns(
-        *(pl.col(_KEY + name).fill_null(MISSING) for name in columns),
-        *(pl.col(f"{name}.{part}").fill_null(0.0) for name in measures for part in _PARTS),
+        *(pl.col(KEY + name).fill_null(MISSING) for name in columns),
+        *(pl.col(f"{name}.{part}").fill_null(0.0) for name in measures for part in PARTS),
     )
     return GroupCounts(columns, measures, _summed(filled, columns, measures))
 
 
 def _summed(table: pl.DataFrame, by: Sequence[str], measures: Sequence[str]) -> pl.DataFrame:
-    keys = [*(_KEY + name for name in by), OUTCOME, PREDICTION, BIN]
-    sums = [ROWS, *(f"{name}.{part}" for name in measures for part in _PARTS)]
+    keys = [*(KEY + name for name in by), OUTCOME, PREDICTION, BIN]
+    sums = [ROWS, *(f"{name}.{part}" for name in measures for part in PARTS)]
     return table.group_by(keys).agg(pl.col(sums).sum()).sort(keys)

@@ -6,8 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from core.errors import InvalidError
+from core.errors import IntegrityFailureError, InvalidError
 from monitor.fairness.counts import GroupCounts, count, merge
+from monitor.fairness.counts_codec import decode, decode_merged, encode
 from monitor.fairness.grouping import MISSING, Grouping, banded
 
 SEX_AND_AGE = Grouping(("sex", "age"), {"age": (25.0, 40.0)})
@@ -93,3 +94,17 @@ def test_a_score_is_summed_by_group_and_binned() -> None:
     assert cells.bins[1, :, 0].sum() == women.height
     assert cells.bins[1, :, 1].sum() == women["truth"].drop_nulls().len()
     assert cells.bins[1, :, 3].sum() == women.filter(truth="yes").height
+
+
+def test_stored_counts_come_back_and_add_up_as_they_are_read() -> None:
+    rows = people()
+    assert decode(encode(counted(rows))).table.equals(counted(rows).table)
+    assert decode(encode(counted(rows.head(0)))).rows == 0
+    parts = [counted(part) for part in rows.iter_slices(50)]
+    together = decode_merged(encode(part) for part in parts)
+    assert together.table.drop("score.sum", "score.square").equals(merge(parts).table.drop("score.sum", "score.square"))
+    assert together.table["score.square"].sum() == pytest.approx((rows["score"] ** 2).sum())
+    with_less = decode_merged([encode(parts[0]), encode(parts[1].over(["sex"]))])
+    assert with_less.over(["age"]).cells(["age"], "yes").names[0] == MISSING
+    with pytest.raises(IntegrityFailureError, match="no counts"):
+        decode(b"AGC1junk")
