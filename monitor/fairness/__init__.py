@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from monitor.fairness import odds, parity
-from monitor.fairness.base import Fairness, FairnessValue, GroupRates
+from monitor.fairness.families import METRICS
+from monitor.fairness.values import Fairness, FairnessValue, GroupRates
 
-FAIRNESS: Final = {metric.name: metric for metric in (*parity.METRICS, *odds.METRICS)}
+FAIRNESS: Final = {metric.name: metric for metric in METRICS}
 
 __all__ = ["FAIRNESS", "Fairness", "FairnessValue", "GroupRates"]

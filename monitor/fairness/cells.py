@@ -9,7 +9,8 @@ import numpy as np
 from core.arrays import Floats, Ints
 
 BINS: Final = 20  # of a score 0..1
-SCORE: Final = "score"
+SCORE: Final = "score"  # the probability of the positive class
+CONFIDENCE: Final = "confidence"  # the certainty of the prediction, whatever it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,8 @@ class GroupCells:
         bins: of each bin of the score: rows, and of those with an outcome the number, the sum of scores and the events,
             shape (groups, 20, 4). An event is an outcome of the positive class; without one, a right prediction.
         positive: the class that counts as positive; None if a prediction counts as positive when it is right.
+        median: the bin of the score in which the median of all rows lies; above it are at most half of them.
+        spread: by measure: the standard deviation among all rows; nan below two rows.
     """
 
     by: tuple[str, ...]
@@ -37,6 +40,8 @@ class GroupCells:
     sums: Mapping[str, Floats]
     bins: Floats
     positive: str | None
+    median: int
+    spread: Mapping[str, float]
 
     @property
     def n(self) -> Ints:

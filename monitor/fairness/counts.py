@@ -13,7 +13,7 @@ import polars as pl
 
 from core.arrays import Flags, Floats, Ints
 from core.errors import InvalidError
-from monitor.fairness.cells import BINS, SCORE, GroupCells
+from monitor.fairness.cells import BINS, CONFIDENCE, SCORE, GroupCells
 from monitor.fairness.grouping import MISSING, Grouping, banded, group_name, named_groups
 from monitor.levels import as_levels
 
@@ -118,19 +118,31 @@ def _cells(
     }  # fmt: skip
     right = (table[PREDICTION] == table[OUTCOME]).fill_null(value=False).to_numpy()
     bins = np.zeros((groups, BINS, 4))
-    if SCORE in measures:
-        bins = _bins(table, place, groups, (truth == 1) if positive is not None else right)
+    for name, event in ((SCORE, truth == 1), (CONFIDENCE, right)):
+        if name in measures:
+            bins = _bins(table, name, place, groups, event)
     return GroupCells(
-        by, names, tuple(group_name(by, levels) for levels in names), counts, unanswered, sums, bins, positive
-    )
+        by, names, tuple(group_name(by, levels) for levels in names), counts, unanswered, sums, bins, positive,
+        _median(bins), {name: _spread(values.sum(axis=0)) for name, values in sums.items()},
+    )  # fmt: skip
 
 
-def _bins(table: pl.DataFrame, place: Ints, groups: int, event: Flags) -> Floats:
+def _median(bins: Floats) -> int:
+    rows = bins[..., 0].sum(axis=0)
+    return int(np.argmax(np.cumsum(rows) >= rows.sum() / 2))
+
+
+def _spread(sums: Floats) -> float:
+    n, total, square = sums
+    return float(np.sqrt(max(square - total**2 / n, 0.0) / (n - 1))) if n > 1 else float("nan")
+
+
+def _bins(table: pl.DataFrame, name: str, place: Ints, groups: int, event: Flags) -> Floats:
     """Of each group and bin of the score: rows, and of the rows with an outcome number, sum of scores and events."""
     scored = table[BIN].is_not_null().to_numpy()
     known = scored & table[OUTCOME].is_not_null().to_numpy()
     code = place * BINS + table[BIN].fill_null(0).to_numpy()
-    n, total = table[f"{SCORE}.n"].to_numpy(), table[f"{SCORE}.sum"].to_numpy()
+    n, total = table[f"{name}.n"].to_numpy(), table[f"{name}.sum"].to_numpy()
     parts = [
         np.bincount(code[kept], weights[kept], minlength=groups * BINS)
         for kept, weights in ((scored, n), (known, n), (known, total), (known & event, n))
@@ -144,7 +156,7 @@ def _added(at: Ints, rows: Ints, size: int) -> Ints:
 
 def count(
     frame: pl.DataFrame, grouping: Grouping, *, prediction: str | None, outcome: str | None = None,
-    score: str | None = None, measures: Mapping[str, pl.Series] | None = None,
+    score: str | None = None, of_prediction: bool = False, measures: Mapping[str, pl.Series] | None = None,
 ) -> GroupCounts:  # fmt: skip
     """Count the rows of every cell in one pass.
 
@@ -153,7 +165,8 @@ def count(
         grouping: protected columns and edges. A missing value (None, NaN, a blank text) is a group of its own.
         prediction: column with the answers, which are compared as levels; None where they are no classes.
         outcome: column with what turned out to be true; null where it is not known yet.
-        score: column with the model's certainty, a number 0..1.
+        score: column with the probability of the positive class, a number 0..1.
+        of_prediction: whether the score is the certainty of the prediction instead, whatever it is.
         measures: by name: further numbers of each row that are summed, shape (rows,) each; null where a row has none.
 
     Returns:
@@ -179,8 +192,9 @@ def count(
     numbers = dict(measures or {})
     binned = none.cast(pl.Int64)
     if score is not None:
-        numbers = {SCORE: frame[score].cast(pl.Float64, strict=False).fill_nan(None), **numbers}
-        binned = (numbers[SCORE] * BINS).floor().clip(0, BINS - 1).cast(pl.Int64, strict=False)
+        name = CONFIDENCE if of_prediction else SCORE
+        numbers = {name: _numbers(frame[score]), **numbers}
+        binned = (numbers[name] * BINS).floor().clip(0, BINS - 1).cast(pl.Int64, strict=False)
     rows = pl.DataFrame([*keys, truth, answer, binned.alias(BIN), *(_numbers(s).alias(n) for n, s in numbers.items())])
     found = rows.group_by([*(k.name for k in keys), OUTCOME, PREDICTION, BIN]).agg(
         pl.len().cast(pl.Int64).alias(ROWS),

@@ -96,7 +96,7 @@ def decode_merged(parts: Iterable[bytes]) -> GroupCounts:
 
 def _added(table: pl.DataFrame, keys: list[str], sums: list[str]) -> pl.DataFrame:
     """One line for each combination of keys, which are places from -1 on."""
-    sizes = [int(table[key].max() or 0) + 2 for key in keys] if table.height else []
+    sizes = [int(table[key].to_numpy().max()) + 2 for key in keys] if table.height else []
     if math.prod(sizes) >= 2**62:
         return table.group_by(keys).agg(pl.col(sums).sum())
     code = np.zeros(table.height, dtype=np.int64)

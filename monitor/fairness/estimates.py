@@ -1,13 +1,12 @@
 """A rate of each group with what its certainty follows from: rows that count, or a standard error."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.arrays import Flags, Floats, Ints
-
-# A rate of each group with its lower and its upper end, shape (groups,) each.
-Ends = tuple[Floats, Floats, Floats]
+from monitor.fairness.intervals import LEVEL, Ends, clopper_pearson, wilson
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,33 +28,34 @@ class Estimates:
     odds: bool = False
 
     @property
+    def is_share(self) -> bool:
+        return self.hits is not None and not self.odds
+
+    @property
     def defined(self) -> Flags:
         """Whether each is defined, shape (groups,)."""
         return np.isfinite(self.value)
 
-    def ends(self, alpha: float) -> Ends:
-        """The rates with ends of which each is wrong with a probability of at most alpha (of a share; else about).
+    def take(self, groups: Sequence[int] | Ints) -> "Estimates":
+        """Those of some groups, in the given order."""
+        at = np.asarray(groups, dtype=np.int64)
+        hits, error = (None if part is None else part[at] for part in (self.hits, self.error))
+        return Estimates(self.value[at], self.n[at], hits, error, self.odds)  # type: ignore[arg-type]  # as they were
+
+    def exact(self, level: float) -> Ends:
+        """Ends that hold however few rows there are (of shares; of means about).
 
         Args:
-            alpha: one-sided error of each end, 0 < alpha < 0.5.
+            level: 1 minus the error of both ends.
 
         Returns:
-            Rates, lower and upper ends, shape (groups,) each.
+            Lower and upper ends, shape (groups,) each; nan where the rate is undefined.
 
         Source: Clopper and Pearson (1934) for shares; the normal distribution for means.
         """
-        from scipy.special import betaincinv, ndtri
+        return self._normal(level) if self.hits is None else self._scaled(clopper_pearson(self.hits, self.n, level))
 
-        if self.hits is None:
-            assert self.error is not None
-            wide = ndtri(1.0 - alpha) * self.error
-            return self.value, self.value - wide, self.value + wide
-        hits, n = self.hits, self.n
-        low = np.where(hits > 0, betaincinv(np.maximum(hits, 1), n - hits + 1, alpha), 0.0)
-        high = np.where(hits < n, betaincinv(hits + 1, np.maximum(n - hits, 1), 1.0 - alpha), 1.0)
-        return self.value, self._scaled(low), self._scaled(high)
-
-    def interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
+    def interval(self, level: float = LEVEL) -> Ends:
         """The interval that is shown beside each rate.
 
         Args:
@@ -66,25 +66,22 @@ class Estimates:
 
         Source: Wilson (1927) for shares; the normal distribution for means.
         """
+        return self._normal(level) if self.hits is None else self._scaled(wilson(self.hits, self.n, level))
+
+    def _normal(self, level: float) -> Ends:
         from scipy.special import ndtri
 
-        z = float(ndtri(0.5 + level / 2.0))
-        if self.hits is None:
-            assert self.error is not None
-            return self.value - z * self.error, self.value + z * self.error
-        n = np.where(self.n > 0, self.n, np.nan)
-        share = self.hits / n
-        centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-        low = np.where(self.hits == 0, np.where(self.n > 0, 0.0, np.nan), centre - half)
-        high = np.where((self.hits == self.n) & (self.n > 0), 1.0, centre + half)
-        return self._scaled(low), self._scaled(high)
+        assert self.error is not None
+        half = float(ndtri(0.5 + level / 2.0)) * self.error
+        return self.value - half, self.value + half
 
-    def _scaled(self, share: Floats) -> Floats:
-        if not self.odds:
-            return np.asarray(share, dtype=np.float64)
-        out = np.full(np.shape(share), np.inf)
-        return np.asarray(np.divide(share, 1.0 - share, out=out, where=share < 1.0))
+    def _scaled(self, ends: Ends) -> Ends:
+        return (_odds(ends[0]), _odds(ends[1])) if self.odds else ends
+
+
+def _odds(share: Floats) -> Floats:
+    out = np.where(np.isnan(share), np.nan, np.inf)
+    return np.asarray(np.divide(share, 1.0 - share, out=out, where=share < 1.0))
 
 
 def of_shares(hits: Ints, n: Ints) -> Estimates:
@@ -104,11 +101,12 @@ def of_shares(hits: Ints, n: Ints) -> Estimates:
     return Estimates(value, n, hits)
 
 
-def of_means(sums: Floats) -> Estimates:
+def of_means(sums: Floats, scale: float = 1.0) -> Estimates:
     """Means of a number.
 
     Args:
         sums: rows, their sum and sum of squares, shape (groups, 3).
+        scale: what the means are divided by, such as a standard deviation; nan makes them undefined.
 
     Returns:
         Means, nan without a row, with their standard errors, nan below two rows.
@@ -120,4 +118,5 @@ def of_means(sums: Floats) -> Estimates:
     np.divide(total, n, out=value, where=n > 0)
     spread = np.maximum(square - n * np.nan_to_num(value) ** 2, 0.0)
     np.divide(spread, n * (n - 1), out=error, where=n > 1)
-    return Estimates(value, n.astype(np.int64), error=np.sqrt(error))
+    scale = scale if scale > 0 else float("nan")
+    return Estimates(value / scale, n.astype(np.int64), error=np.sqrt(error) / scale)

@@ -1,11 +1,13 @@
 """The columns of a model: their role, type and encoder."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
 from monitor.spec.base import KeyProblem, SpecPart
+from monitor.spec.positive import ClassName
 
 Role = Literal["input", "segment", "agent", "prediction", "score", "protected", "subject", "measure", "outcome"]
 ColumnType = Literal["number", "category", "text", "string", "boolean", "vector", "texts"]
@@ -88,11 +90,20 @@ class Column(SpecPart):
         "out of its list. In both, the best reference counts",
         examples=["accepted", "collected"],
     )
-    positive: str | None = Field(
+    positive: ClassName | None = Field(
         None,
-        description="for a score: the class whose probability it is; without it, the predicted class",
+        description="for the prediction, its outcome and the score of a classification: the class whose rates fairness "
+        "compares, compared as a level, so `True` is `true`; name it in one of them, or the same in all. Required for "
+        "fairness between two classes with names; true of true and false, and 1 of 1 and 0, need none. Of a score it "
+        "is also the class whose probability the score is; without it, the predicted class",
         examples=["approved"],
     )
+    edges: tuple[float, ...] | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="for a protected number: where one group ends and the next begins, ascending; `[18, 25]` makes the "
+        "groups `under 18`, `18 to under 25` and `25 and over`. Without it, each number is a group",
+        examples=["[18, 25, 40]"],
+    )  # fmt: skip
     predicts: str | None = Field(
         None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
         description="for the prediction: the outcome that it is compared with, which KPIs, fairness, triggers, gates "
@@ -106,6 +117,16 @@ class Column(SpecPart):
             raise ValueError(f"min and max are for columns of type number, not {self.type}; leave them out")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}; swap or correct them")
+        return self
+
+    @model_validator(mode="after")
+    def _edges(self) -> "Column":
+        if self.edges is None:
+            return self
+        if self.role != "protected" or self.type != "number":
+            raise KeyProblem(("edges",), f"are for protected columns of type number, not {self.role} {self.type}")
+        if not self.edges or any(a >= b for a, b in pairwise(self.edges)):
+            raise KeyProblem(("edges",), f"is {list(self.edges)}; give ascending numbers, such as [18, 25, 40]")
         return self
 
     @model_validator(mode="after")

@@ -292,7 +292,7 @@ def _pause(field: str, before: Any, after: Any) -> Iterator[Loosening]:
 _NARROWER: Final = _number(wider=False)
 _WIDER: Final = _number(wider=True)
 _COLUMN: Final[Mapping[str, Rule]] = {
-    "unit": _neutral, "min": _NARROWER, "max": _WIDER,
+    "unit": _neutral, "min": _NARROWER, "max": _WIDER, "edges": _once_set, "positive": _once_set,
 }  # fmt: skip
 _KPI: Final[Mapping[str, Rule]] = {
     "metric": _neutral, "column": _neutral, "expression": _neutral, "unit": _neutral,
@@ -300,6 +300,7 @@ _KPI: Final[Mapping[str, Rule]] = {
 }  # fmt: skip
 _FAIRNESS: Final[Mapping[str, Rule]] = {
     "metric": _neutral, "by": _asked, "min": _NARROWER, "max": _WIDER, "min_group": _WIDER, "given": _neutral,
+    "positive": _once_set, "compare": _any, "reference": _any, "depth": _number(wider=False, absent=1),
 }  # fmt: skip
 _MONITORS: Final[Mapping[str, Rule]] = {
     "windows": _windows, "false_alarms": _false_alarms, "phases": _any,
@@ -308,7 +309,7 @@ _MONITORS: Final[Mapping[str, Rule]] = {
         "floors": _by_name(_change, gone="another floor than this one holds", new=True),
         "must_see": _by_name(_change),
     }),
-    "estimate": _switch(strict=True),
+    "estimate": _switch(strict=True), "positive_class": _once_set,
     "kpi": _covered(
         lambda rule: " ".join(filter(None, (rule["metric"], rule.get("column")))),
         ("metric", "column", "expression"), _section(_KPI),

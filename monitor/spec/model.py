@@ -17,9 +17,11 @@ from monitor.spec.columns import BUILT_IN, Column, Encoder
 from monitor.spec.duration import Duration, duration
 from monitor.spec.event_times import EventTimes
 from monitor.spec.explanation import Explain, check_explanation
+from monitor.spec.fairness_checks import check_given, check_groups, check_rules
 from monitor.spec.monitors import Monitors, RowWindow
 from monitor.spec.notify import Notify
 from monitor.spec.part import Name, Part
+from monitor.spec.positive import check_positive
 from monitor.spec.problems import nearest
 from monitor.spec.provenance import EventsProvenance
 from monitor.spec.reasons import Reasons, check_reasons
@@ -117,6 +119,9 @@ class ModelSpec(SpecPart):
     def _consistent(self, info: ValidationInfo) -> "ModelSpec":
         for check in (*_CHECKS, *(_NEW_CHECKS if is_new(info) else ())):
             check(self)
+        if is_new(info) and self.with_role("protected") and self.monitors.positive_class != "declared":
+            # A new spec must name the positive class; the part is frozen for its users, and not yet theirs.
+            self.__dict__["monitors"] = self.monitors.model_copy(update={"positive_class": "declared"})
         return self
 
     def with_role(self, *roles: str) -> tuple[str, ...]:
@@ -196,16 +201,6 @@ def _check_column_names(spec: ModelSpec) -> None:
             )
 
 
-def _check_positive_class(spec: ModelSpec) -> None:
-    for name, column in spec.columns.items():
-        if column.positive is not None and (column.role != "score" or spec.task != "classification"):
-            raise KeyProblem(
-                ("columns", name, "positive"),
-                f"is {column.positive!r}; only a column with role score in a classification has a positive class, so "
-                "leave it out",
-            )
-
-
 def _check_texts(spec: ModelSpec) -> None:
     for name, column in spec.columns.items():
         if column.type == "texts" and spec.task != "generation":
@@ -282,36 +277,6 @@ def _check_kpi(spec: ModelSpec) -> None:
             raise KeyProblem(key, f"{kpi.metric}: min {kpi.min} is above max {kpi.max}; swap or correct them")
         if kpi.column is not None and kpi.column not in spec.columns:
             raise _undeclared(spec, (*key, "column"), kpi.column)
-
-
-def _check_fairness(spec: ModelSpec) -> None:
-    for at, rule in enumerate(spec.monitors.fairness):
-        for place, by in enumerate(rule.by):
-            if by not in spec.columns or spec.columns[by].role != "protected":
-                fitting = ", ".join(spec.with_role("protected")) or "none is declared"
-                raise KeyProblem(
-                    ("monitors", "fairness", at, "by", place),
-                    f"names {by!r}, which is no column with role protected; such columns: {fitting}",
-                )
-
-
-def _check_given(spec: ModelSpec) -> None:
-    for at, rule in enumerate(spec.monitors.fairness):
-        for place, name in enumerate(rule.given):
-            key = ("monitors", "fairness", at, "given", place)
-            if name not in spec.columns:
-                raise _undeclared(spec, key, name)
-            if spec.columns[name].role not in ("input", "segment"):
-                fitting = ", ".join(spec.with_role("input", "segment")) or "none is declared"
-                raise KeyProblem(
-                    key, f"names {name!r}, which has role {spec.columns[name].role}; choose from the columns with role "
-                    f"input or segment: {fitting}",
-                )  # fmt: skip
-            if spec.columns[name].type not in ("number", "category", "boolean"):
-                raise KeyProblem(key, f"names {name!r} of type {spec.columns[name].type}, which has no levels to be "
-                                 "held fixed; name a number, a category or a boolean")  # fmt: skip
-            if name in rule.given[:place]:
-                raise KeyProblem(key, f"names {name!r} twice; leave one out")
 
 
 def _check_redact(spec: ModelSpec) -> None:
@@ -417,11 +382,11 @@ def _check_rows_of_a_window(spec: ModelSpec) -> None:
 
 # What the fields of a spec must satisfy together. The first check that fails is reported, with key, value and fix.
 _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_column_names, _check_positive_class, _check_texts, _check_single_roles, _check_prediction, _check_predicts,
-    _check_budget, _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces,
+    _check_column_names, _check_texts, _check_single_roles, _check_prediction, _check_predicts, check_positive,
+    _check_budget, _check_phases, _check_drift_columns, _check_kpi, check_groups, _check_redact, _check_traces,
     _check_retrain, _check_retention, _check_reasons, _check_attribution, _check_explain,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
 _NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_target, _check_rows_of_a_window, _check_part, _check_given,
+    _check_target, _check_rows_of_a_window, _check_part, check_given, check_rules,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import combinations
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -20,10 +21,12 @@ from monitor.spec.attribution import AttributionMonitor
 from monitor.spec.base import KeyProblem, SpecPart, Written, is_new
 from monitor.spec.baseline import MAX_ROWS, MIN_ROWS
 from monitor.spec.duration import LONGEST, Duration, duration
+from monitor.spec.positive import ClassName, PositiveClass
 from monitor.spec.times import DAY
 
 MAX_ALARMS: Final = 1_000_000  # per period
 MIN_ALPHA: Final = 1e-6
+Compare = Literal["between", "overall", "reference", "best"]  # as in monitor.fairness, whose catalogue loads numpy
 LONGEST_WINDOW: Final = timedelta(days=3653)  # half of the span in which times of events are plausible
 
 
@@ -172,9 +175,51 @@ class FairnessRule(SpecPart):
         examples=["[income_band, purpose]"],
     )  # fmt: skip
     min_group: int = Field(
-        30, ge=1, description="groups with fewer rows are reported as too small, and not compared",
+        30, ge=1, description="groups with fewer rows are shown with their rates and intervals, and not compared",
         json_schema_extra={"unit": "rows"},
     )  # fmt: skip
+    positive: ClassName | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="the class whose rates are compared; as `positive` of the prediction. With more than two classes, "
+        "this one against the rest; without it, each, and the worst one counts",
+        examples=["approved"],
+    )  # fmt: skip
+    compare: Compare | None = Field(
+        None, exclude_if=lambda value: value is None,
+        description="what groups are compared with: `between` the two furthest apart, the `overall` rate of all rows, "
+        "a named `reference` group, or the `best` group; without it, as the [catalogue](catalogue.md) says",
+        examples=["overall"],
+    )  # fmt: skip
+    reference: str | None = Field(
+        None, min_length=1, exclude_if=lambda value: value is None,
+        description="with `compare: reference`, and required there: the group that others are compared with; of an "
+        "intersection as it is shown, `sex=m & race=white`",
+        examples=["m"],
+    )  # fmt: skip
+    depth: int = Field(
+        1, ge=1, le=5, exclude_if=lambda value: value == 1,
+        description="how many of the columns are crossed: 2 compares the groups of each column and those of every pair",
+        examples=[2],
+    )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """The metric as its values are stored: with what groups are compared with, if the rule says so."""
+        return self.metric if self.compare is None else f"{self.metric}_to_{self.compare}"
+
+    @property
+    def groupings(self) -> tuple[tuple[str, ...], ...]:
+        """Each column alone, then every intersection of up to `depth` of them."""
+        return tuple(found for size in range(1, self.depth + 1) for found in combinations(self.by, size))
+
+    @model_validator(mode="after")
+    def _compared(self) -> "FairnessRule":
+        if (self.compare == "reference") != (self.reference is not None):
+            have = f"compare is {self.compare or 'absent'} and reference is {self.reference or 'absent'}"
+            raise KeyProblem(("reference",), f"{have}; `compare: reference` and a `reference` group go together")
+        if self.depth > len(set(self.by)):
+            raise KeyProblem(("depth",), f"is {self.depth}, and `by` names {len(set(self.by))}; give at most that")
+        return self
 
 
 def _check_lengths(windows: Sequence[str]) -> None:
@@ -234,6 +279,12 @@ class Monitors(SpecPart):
         description="what each column counts in the model's answers, by window; it takes a twentieth of the budget "
         "from drift",
         examples=["{rows: 200}"],
+    )  # fmt: skip
+    positive_class: PositiveClass = Field(
+        "assumed", exclude_if=lambda value: value == "assumed",  # a spec of an earlier release keeps its digest
+        description="what fairness does where two classes have names and none is declared as positive: `declared` "
+        "gives no value; `assumed`, in specs of earlier releases only, takes the last in order and says so. A new "
+        "spec with protected columns has `declared`",
     )  # fmt: skip
 
     @field_validator("windows")

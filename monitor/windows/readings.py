@@ -1,7 +1,7 @@
 """The numbers of one window in one shape: drift, KPI and fairness readings with interval, limit and reason."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
@@ -10,7 +10,6 @@ from monitor.detect.decide import DriftDecision
 from monitor.detect.wording import leading
 from monitor.drift import METHODS, TEXT_METHODS, Score
 from monitor.drift.rows import ROW_METHODS
-from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
 from monitor.kpi.references import without_own_answer
@@ -19,7 +18,7 @@ from monitor.levels import answer
 from monitor.metric_names import expression_of
 from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
-from monitor.spec.monitors import FairnessRule, KpiRule
+from monitor.spec.monitors import KpiRule
 from monitor.windows.stored_levels import answer_types, comparable, target_column
 
 ROW_STATISTICS_REASON: Final = "needs raw rows; computed when the drift alert that this window opens is confirmed"
@@ -233,52 +232,3 @@ def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFram
     if "outcome" in frame.columns and spec.columns[target_column(spec)].references == "collected":
         return frame.with_columns(outcome=without_own_answer(frame["prediction"], frame["outcome"]))
     return frame
-
-
-def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame, scale: str) -> list[Reading]:
-    """Every fairness metric that the spec names, for each protected column it names; judged like a KPI.
-
-    Args:
-        labelled: rows of the window whose outcome has arrived; metrics that need outcomes use these.
-        window: all rows of the window; the other metrics use these.
-        scale: length of the window, for its share of the false-alarm budget.
-    """
-    readings = []
-    prediction = spec.with_role("prediction")[0]
-    for rule in spec.monitors.fairness:
-        metric = FAIRNESS[rule.metric]
-        for by in rule.by:
-            columns = [pl.col(prediction).alias("prediction"), pl.col(by)]
-            if metric.needs_outcome:
-                label = pl.lit(None, dtype=pl.String) if spec.target is None else pl.col(spec.target)
-                outcome = label.alias("outcome")
-                frame = comparable(spec, labelled.select(*columns, outcome))
-                complete = len(frame["outcome"].drop_nulls()) == window.height
-            else:
-                frame, complete = window.select(columns), True
-            found = metric.compute(frame, by, min_group=rule.min_group)
-            reason = NO_TARGET if metric.needs_outcome and spec.target is None else found.reason
-            if metric.needs_outcome and (unlike := unlike_labels(spec, frame)):
-                found, reason = replace(found, value=None, low=None, high=None, bounds=None), unlike
-            groups = [{"group": g.group, "n": g.n, "rates": g.rates, "too_small": g.too_small} for g in found.groups]
-            readings.append(
-                Reading(
-                    "fairness", rule.metric, found.value, reason, metric.unit, found.n, column=by, low=found.low,
-                    high=found.high, limit=rule.min if rule.max is None else rule.max,
-                    details={
-                        "groups": groups, "definition": found.definition, "positive": found.positive,
-                        "min_group": rule.min_group,
-                    },
-                    limits=_fairness_limits(spec, rule, found, scale, complete=complete),
-                )
-            )  # fmt: skip
-    return readings
-
-
-def _fairness_limits(
-    spec: ModelSpec, rule: FairnessRule, found: FairnessValue, scale: str, *, complete: bool
-) -> Limits | None:
-    if rule.min is None and rule.max is None:
-        return None
-    alpha = false_alarm_budget.limit_alpha(spec, "limits", scale)
-    return Limits(rule.min, rule.max, rule.min_group, complete, alpha, 0.0, found.bounds, found.second_opinion)

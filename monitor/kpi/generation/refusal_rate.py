@@ -40,9 +40,13 @@ def refusal_rate(frame: pl.DataFrame) -> KpiValue:
     Source: phrases after Zou et al. (2023); Wilson (1927) for the interval.
     """
     texts = written(frame)
+    return share_value(int(is_refusal(texts).sum()), len(texts), left_out=frame.height - len(texts), if_empty=NO_ANSWER)
+
+
+def is_refusal(texts: pl.Series) -> pl.Series:
+    """Whether each text contains one of `PHRASES` in its first 120 characters, shape (rows,); null for null."""
     plain = texts.str.replace_all("[’‘ʼ]", "'").str.replace_all(r"\s+", " ").str.strip_chars().str.to_lowercase()
-    hits = int(plain.str.slice(0, OPENING).str.contains_any(list(PHRASES)).sum())
-    return share_value(hits, len(texts), left_out=frame.height - len(texts), if_empty=NO_ANSWER)
+    return plain.str.slice(0, OPENING).str.contains_any(list(PHRASES))
 
 
 KPI = Kpi(

@@ -1,0 +1,62 @@
+"""Checks of the rules by which groups of people are compared."""
+
+from typing import TYPE_CHECKING
+
+from monitor.spec.base import KeyProblem
+from monitor.spec.problems import nearest
+
+if TYPE_CHECKING:
+    from monitor.spec.model import ModelSpec
+
+
+def check_groups(spec: "ModelSpec") -> None:
+    """
+    Raises:
+        KeyProblem: a rule groups by a column that is not protected.
+    """
+    for at, rule in enumerate(spec.monitors.fairness):
+        for place, by in enumerate(rule.by):
+            if by not in spec.columns or spec.columns[by].role != "protected":
+                fitting = ", ".join(spec.with_role("protected")) or "none is declared"
+                raise KeyProblem(
+                    ("monitors", "fairness", at, "by", place),
+                    f"names {by!r}, which is no column with role protected; such columns: {fitting}",
+                )
+
+
+def check_rules(spec: "ModelSpec") -> None:
+    """
+    Raises:
+        KeyProblem: two rules measure the same, or a rule crosses a column with itself.
+    """
+    seen: dict[tuple[str, tuple[str, ...]], int] = {}
+    for at, rule in enumerate(spec.monitors.fairness):
+        for by in rule.groupings:
+            first = seen.setdefault((rule.name, by), at)
+            if first != at or len(set(by)) < len(by):
+                what = f"compares {rule.name} by {' & '.join(by)}, as monitors.fairness[{first}] does"
+                raise KeyProblem(("monitors", "fairness", at, "by"), f"{what}; give it in one rule")
+
+
+def check_given(spec: "ModelSpec") -> None:
+    """
+    Raises:
+        KeyProblem: `given` of a rule names a column whose values cannot be held fixed.
+    """
+    for at, rule in enumerate(spec.monitors.fairness):
+        for place, name in enumerate(rule.given):
+            key = ("monitors", "fairness", at, "given", place)
+            if name not in spec.columns:
+                close = nearest(name, tuple(spec.columns))
+                raise KeyProblem(key, f"names column {name!r}, which is not declared under columns{close}")
+            if spec.columns[name].role not in ("input", "segment"):
+                fitting = ", ".join(spec.with_role("input", "segment")) or "none is declared"
+                raise KeyProblem(
+                    key, f"names {name!r}, which has role {spec.columns[name].role}; choose from the columns with role "
+                    f"input or segment: {fitting}",
+                )  # fmt: skip
+            if spec.columns[name].type not in ("number", "category", "boolean"):
+                raise KeyProblem(key, f"names {name!r} of type {spec.columns[name].type}, which has no levels to be "
+                                 "held fixed; name a number, a category or a boolean")  # fmt: skip
+            if name in rule.given[:place]:
+                raise KeyProblem(key, f"names {name!r} twice; leave one out")
