@@ -7,7 +7,7 @@ from monitor.fairness import FAIRNESS
 from monitor.kpi import KPIS
 from monitor.kpi.expression import Expression, ExpressionError, parse
 from monitor.spec.model import ModelSpec
-from monitor.spec.monitors import KpiRule
+from monitor.spec.monitors import FairnessRule, KpiRule
 from monitor.spec.parse import SpecError
 from monitor.spec.problems import nearest, shown
 
@@ -29,20 +29,7 @@ def check_metrics(spec: ModelSpec) -> None:
         SpecError: with every problem found; each names the field, its value and what exists.
     """
     problems = [problem for at, rule in enumerate(spec.monitors.kpi) for problem in _kpi_problems(spec, at, rule)]
-    problems += [
-        (f"monitors.fairness[{at}].metric", rule.metric, _unknown(spec, rule.metric, FAIRNESS))
-        for at, rule in enumerate(spec.monitors.fairness)
-        if rule.metric not in FAIRNESS
-    ]
-    problems += [
-        (
-            f"monitors.fairness[{at}].metric",
-            rule.metric,
-            "compares classes, and the outcome is texts; name a metric without outcome",
-        )
-        for at, rule in enumerate(spec.monitors.fairness)
-        if rule.metric in FAIRNESS and FAIRNESS[rule.metric].needs_outcome and _outcome_type(spec) == "texts"
-    ]
+    problems += [p for at, rule in enumerate(spec.monitors.fairness) for p in _fairness_problems(spec, at, rule)]
     problems += [
         (f"monitors.drift.thresholds.{name}", name, f"is not known; known: {', '.join(METHODS)}")
         for name in spec.monitors.drift.thresholds
@@ -57,6 +44,21 @@ def check_metrics(spec: ModelSpec) -> None:
         first = listed[0]
         said = "" if first["value"] is None else f"{first['value']} "
         raise SpecError(f"spec field {first['field']}: {said}{first['reason']}", problems=listed)
+
+
+def _fairness_problems(spec: ModelSpec, at: int, rule: FairnessRule) -> Iterator[tuple[str, str | None, str]]:
+    field, metric = f"monitors.fairness[{at}].metric", FAIRNESS.get(rule.metric)
+    if metric is None:
+        yield field, rule.metric, _unknown(spec, rule.metric, (n for n, m in FAIRNESS.items() if m.task == spec.task))
+        return
+    texts = _outcome_type(spec) == "texts"
+    if metric.task == "classification" and spec.task != "classification" and (metric.needs_outcome and texts):
+        yield field, rule.metric, "compares classes, and the outcome is texts; name a metric without outcome"
+    elif metric.task != spec.task:
+        fitting = ", ".join(n for n, m in FAIRNESS.items() if m.task == spec.task)
+        yield field, rule.metric, f"is for task {metric.task}, and this is {spec.task} (known there: {fitting})"
+    elif "score" in metric.needs and not any(spec.columns[name].type == "number" for name in spec.with_role("score")):
+        yield field, rule.metric, "needs a column with role score and type number; none is declared"
 
 
 def _outcome_type(spec: ModelSpec) -> str | None:

@@ -243,6 +243,20 @@ class Measurement(Keyed, Bound, Base):
     computed_at: Mapped[datetime]
 
 
+class FairnessCounts(Keyed, Bound, Base):
+    """The rows of one window counted by protected group, from which fairness over any period is answered."""
+
+    __tablename__ = "fairness_counts"
+    __table_args__ = (UniqueConstraint("window_id"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"), index=True)
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
+    rows: Mapped[int]
+    labelled: Mapped[int]  # rows with a prediction and an outcome
+    data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.fairness.counts_codec
+    computed_at: Mapped[datetime]
+
+
 class Incident(Keyed, Bound, Base):
     """Alerts of one cause: those of one model that overlap or follow closely, or one about the installation itself."""
 

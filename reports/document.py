@@ -143,6 +143,10 @@ class MeasureLine(ReportPart):
     agents: str | None  # which part of a model of models got worse first, and how much of the change it explains
     previous: float | None  # what the value was before late or changed outcomes corrected it
     corrected_at: datetime | None
+    definition: str | None = None  # of a fairness metric: what was computed
+    positive: str | None = None  # the class whose rates were compared
+    class_assumed: bool = False  # whether nobody declared it
+    between: str | None = None  # the groups behind a disparity
 
 
 class GroupLine(ReportPart):
@@ -155,6 +159,8 @@ class GroupLine(ReportPart):
     rate: str  # which rate; empty where none could be taken
     value: float | None
     reason: str | None
+    low: float | None = None  # ends of its 95 % interval
+    high: float | None = None
 
 
 class ThresholdLine(ReportPart):

@@ -18,8 +18,9 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule
+from monitor.windows.group_counts import counted_rows, fairness_readings
 from monitor.windows.judge import labelled_rows
-from monitor.windows.readings import Reading, fairness_readings
+from monitor.windows.readings import Reading
 from monitor.windows.stored_levels import comparable, with_levels
 
 MOST_ROWS: Final = 100_000
@@ -110,7 +111,7 @@ def causes_of(site: Site, current: CurrentSpec, rule: FairnessRule, rows: pl.Laz
 
 def _reading(spec: ModelSpec, rule: FairnessRule, labelled: pl.DataFrame, frame: pl.DataFrame) -> Reading:
     alone = spec.model_copy(update={"monitors": spec.monitors.model_copy(update={"fairness": (rule,)})})
-    return fairness_readings(alone, labelled, frame, "")[0]
+    return fairness_readings(alone, counted_rows(spec, labelled, frame), "")[0]
 
 
 def _answers(spec: ModelSpec, rows: pl.DataFrame) -> pl.DataFrame:

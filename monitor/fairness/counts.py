@@ -23,6 +23,7 @@ BIN: Final = "score bin"
 ROWS: Final = "rows"
 KEY: Final = "protected:"  # before the name of a protected column, which may be called outcome too
 PARTS: Final = ("n", "sum", "square")
+Values = str | pl.Series  # a column of a frame, or the values themselves
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,17 +156,18 @@ def _added(at: Ints, rows: Ints, size: int) -> Ints:
 
 
 def count(
-    frame: pl.DataFrame, grouping: Grouping, *, prediction: str | None, outcome: str | None = None,
-    score: str | None = None, of_prediction: bool = False, measures: Mapping[str, pl.Series] | None = None,
+    frame: pl.DataFrame, grouping: Grouping, *, prediction: Values | None, outcome: Values | None = None,
+    score: Values | None = None, of_prediction: bool = False, measures: Mapping[str, pl.Series] | None = None,
 ) -> GroupCounts:  # fmt: skip
     """Count the rows of every cell in one pass.
 
     Args:
-        frame: the rows, shape (rows,); columns of any type.
+        frame: the protected columns of the rows, of any type, shape (rows,).
         grouping: protected columns and edges. A missing value (None, NaN, a blank text) is a group of its own.
-        prediction: column with the answers, which are compared as levels; None where they are no classes.
-        outcome: column with what turned out to be true; null where it is not known yet.
-        score: column with the probability of the positive class, a number 0..1.
+        prediction: the answers, which are compared as levels; None where they are no classes. Like what follows, a
+            column of the frame, or values of shape (rows,).
+        outcome: what turned out to be true; null where it is not known yet.
+        score: the probability of the positive class, a number 0..1.
         of_prediction: whether the score is the certainty of the prediction instead, whatever it is.
         measures: by name: further numbers of each row that are summed, shape (rows,) each; null where a row has none.
 
@@ -177,26 +179,22 @@ def count(
 
     Source: contingency tables of groups, as in fairlearn's MetricFrame and Aequitas's crosstabs.
     """
-    wanted = [*grouping.columns, *(name for name in (prediction, outcome, score) if name is not None)]
-    for name in wanted:
-        if name not in frame.columns:
-            raise InvalidError(f"the rows have no column {name!r}; a fairness metric needs it", column=name)
     edges = grouping.edges
-    keys = [
-        (banded(frame[name], edges[name]) if name in edges else frame[name]).alias(KEY + name)
-        for name in grouping.columns
-    ]
-    none = pl.Series("", [None], dtype=pl.String).new_from_index(0, frame.height)
-    answer = (none if prediction is None else frame[prediction]).alias(PREDICTION)
-    truth = (none if outcome is None else frame[outcome]).alias(OUTCOME)
+    groups = [(name, _values(frame, name)) for name in grouping.columns]
+    keys = [(banded(values, edges[name]) if name in edges else values).alias(KEY + name) for name, values in groups]
+    given = [None if values is None else _values(frame, values) for values in (prediction, outcome, score)]
+    rows = next((len(values) for values in given if values is not None), frame.height)
+    none = pl.Series("", [None], dtype=pl.String).new_from_index(0, rows)
+    answer, truth = ((none if values is None else values) for values in given[:2])
     numbers = dict(measures or {})
     binned = none.cast(pl.Int64)
-    if score is not None:
+    if given[2] is not None:
         name = CONFIDENCE if of_prediction else SCORE
-        numbers = {name: _numbers(frame[score]), **numbers}
+        numbers = {name: _numbers(given[2]), **numbers}
         binned = (numbers[name] * BINS).floor().clip(0, BINS - 1).cast(pl.Int64, strict=False)
-    rows = pl.DataFrame([*keys, truth, answer, binned.alias(BIN), *(_numbers(s).alias(n) for n, s in numbers.items())])
-    found = rows.group_by([*(k.name for k in keys), OUTCOME, PREDICTION, BIN]).agg(
+    parts = [*keys, truth.alias(OUTCOME), answer.alias(PREDICTION), binned.alias(BIN)]
+    table = pl.DataFrame([*parts, *(_numbers(values).alias(name) for name, values in numbers.items())])
+    found = table.group_by([*(k.name for k in keys), OUTCOME, PREDICTION, BIN]).agg(
         pl.len().cast(pl.Int64).alias(ROWS),
         *(
             expression.alias(f"{name}.{part}")
@@ -213,6 +211,14 @@ def count(
         as_levels(found[OUTCOME]).alias(OUTCOME), as_levels(found[PREDICTION]).alias(PREDICTION),
     )  # fmt: skip
     return GroupCounts(grouping.columns, tuple(numbers), _summed(named, grouping.columns, tuple(numbers)))
+
+
+def _values(frame: pl.DataFrame, values: Values) -> pl.Series:
+    if not isinstance(values, str):
+        return values
+    if values not in frame.columns:
+        raise InvalidError(f"the rows have no column {values!r}; a fairness metric needs it", column=values)
+    return frame[values]
 
 
 def _numbers(values: pl.Series) -> pl.Series:

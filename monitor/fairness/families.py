@@ -33,7 +33,8 @@ _NAMED: Final[tuple[tuple[str, tuple[GroupRate, ...], str, str, GroupRate | None
 def _of_rate(rate: GroupRate) -> tuple[Fairness, ...]:
     words = f"Is the {rate.words} the same in every group?"
     source = "fairlearn" if rate.library is not None else "Aequitas; Verma and Rubin (2018)"
-    return tuple(Fairness(f"{rate.name}_{d.name}", (rate,), d, words, source) for d in DISPARITIES.values())
+    base = rate.metric or rate.name
+    return tuple(Fairness(f"{base}_{d.name}", (rate,), d, words, source) for d in DISPARITIES.values())
 
 
 def _named(name: str, rates: tuple[GroupRate, ...], words: str, source: str, micro: GroupRate | None) -> list[Fairness]:

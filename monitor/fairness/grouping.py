@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import pairwise
 from typing import Final
 
@@ -13,6 +14,7 @@ from monitor.levels import as_levels
 
 MIN_GROUP: Final = 30  # rows
 MISSING: Final = "(missing)"
+MAX_NAME: Final = 128  # characters of what a value is stored under
 
 
 @dataclass(frozen=True)
@@ -72,5 +74,6 @@ def group_name(by: Sequence[str], levels: Sequence[str]) -> str:
 
 
 def grouped_by(by: Sequence[str]) -> str:
-    """How the columns of an intersection are told: `sex & race`."""
-    return " & ".join(by)
+    """How the columns of an intersection are told: `sex & race`; cut if long, with a digest that keeps it apart."""
+    whole = " & ".join(by)
+    return whole if len(whole) <= MAX_NAME else f"{whole[: MAX_NAME - 18]}… {sha256(whole.encode()).hexdigest()[:16]}"

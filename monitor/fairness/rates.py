@@ -30,6 +30,7 @@ class GroupRate:
         without: in words, what a group lacks where its rate is undefined; `{}` is the positive class.
         task: the task of the models that have it.
         of_class: whether it is the rate of one class.
+        metric: how fairlearn begins the names of its disparities, where that is not `name`.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GroupRate:
     without: str = "no row"
     task: Task = "classification"
     of_class: bool = True
+    metric: str | None = None
     library: Callable[[], Callable[..., Any]] | None = None
 
     @property
@@ -169,8 +171,8 @@ TRUE_NEGATIVE: Final = GroupRate(
     library=_fairlearn("true_negative_rate"),
 )  # fmt: skip
 PRECISION: Final = GroupRate(
-    "precision_score", "positive predictive value", _share(_among(1, 1)), _OUTCOME, without=_CHOSEN,
-    library=_sklearn("precision_score"),
+    "positive_predictive_value", "positive predictive value", _share(_among(1, 1)), _OUTCOME, without=_CHOSEN,
+    metric="precision_score", library=_sklearn("precision_score"),
 )  # fmt: skip
 NEGATIVE_VALUE: Final = GroupRate(
     "negative_predictive_value", "negative predictive value", _share(_among(0, 0)), _OUTCOME, without=_OTHER
@@ -182,8 +184,8 @@ OMISSION: Final = GroupRate(
     "false_omission_rate", "false omission rate", _share(_among(0, 1)), _OUTCOME, "lowest", without=_OTHER
 )
 ACCURACY: Final = GroupRate(
-    "accuracy_score", "accuracy", _share(accuracy), _OUTCOME, without="no labelled row", of_class=False,
-    library=_sklearn("accuracy_score"),
+    "accuracy", "accuracy", _share(accuracy), _OUTCOME, without="no labelled row", of_class=False,
+    metric="accuracy_score", library=_sklearn("accuracy_score"),
 )  # fmt: skip
 BASE: Final = GroupRate("base_rate", "base rate", _share(base_rate), _OUTCOME, without="no labelled row")
 TREATMENT: Final = GroupRate(

@@ -71,7 +71,7 @@ def monitor_alpha(spec: ModelSpec, monitor: LimitMonitor, scale: str) -> float:
 
 def limit_count(spec: ModelSpec) -> int:
     """Limits of KPIs and fairness metrics, a minimum and a maximum counted separately, each column of a metric too."""
-    fairness = sum(len(rule.by) * _limits(rule.min, rule.max) for rule in spec.monitors.fairness)
+    fairness = sum(len(rule.groupings) * _limits(rule.min, rule.max) for rule in spec.monitors.fairness)
     return kpi_limit_count(spec) + fairness
 
 

@@ -101,16 +101,17 @@ def check_positive(spec: "ModelSpec") -> None:
         if column.type == "boolean" and answer(column.positive, truth=True) not in ("true", "false"):
             raise KeyProblem(key, f"is {column.positive!r}, and the column is boolean; write true or false")
     truth = _truth(spec)
-    named = {written(("columns", name, "positive")): value for name, value in _named(spec).items()}
+    columns = _named(spec)
+    named = {written(("columns", name, "positive")): value for name, value in columns.items()}
     for at, rule in enumerate(spec.monitors.fairness):
         if rule.positive is None:
             continue
-        key = ("monitors", "fairness", at, "positive")
+        place = ("monitors", "fairness", at, "positive")
         if spec.task != "classification":
-            raise KeyProblem(key, f"is {rule.positive!r}, and a {spec.task} has no classes; leave it out")
-        _same({**named, written(key): rule.positive}, key, truth=truth)
+            raise KeyProblem(place, f"is {rule.positive!r}, and a {spec.task} has no classes; leave it out")
+        _same({**named, written(place): rule.positive}, place, truth=truth)
     if len(named) > 1:
-        name = list(_named(spec))[-1]
+        name = list(columns)[-1]
         _same(named, ("columns", name, "positive"), truth=truth)
 
 

@@ -78,18 +78,18 @@ def close_window(site: Site, current: CurrentSpec, row: ReferenceRow, window: Du
     Returns:
         Id of the stored window.
     """
-    decision, readings, outcomes = judge_window(site, current, row, window)
+    found = judge_window(site, current, row, window)
     now = site.clock.now()
     with site.database.write() as db:
         stored = Window(
             model_id=current.model.id, baseline_id=row.id, spec_revision=current.revision, scale=window.scale,
             number=window.number, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=window.from_ts,
             to_ts=window.to_ts, rows=window.frame.height, versions=window.frame["version"].unique().sort().to_list(),
-            verdict="unknown", sentence="", decision=decision, judged_seq=reached,
+            verdict="unknown", sentence="", decision=found.decision, judged_seq=reached,
             events_version=site.events.extent(current.model.name).events_version, closed_at=now, refreshed_at=now,
-            **outcomes,
+            **found.outcomes,
         )  # fmt: skip
         db.add(stored)
         db.flush()
-        record(site, db, current.model, stored, readings)
+        record(site, db, current.model, stored, found.readings, groups=found.groups)
         return stored.id

@@ -32,18 +32,19 @@ def correct_windows(site: Site, current: CurrentSpec, row: ReferenceRow, reached
         judged_by, closed = late_rows.spec_at_judgement(site, current, row, one.window), one.window
         frame = late_rows.current_rows(site, judged_by, row, closed, reached)
         window = time_window(closed.scale, closed.number, (closed.from_ts, closed.to_ts), frame, none_at=reached)
-        decision, readings, outcomes = judge_window(site, judged_by, row, window)
+        judged = judge_window(site, judged_by, row, window)
+        readings, outcomes = judged.readings, judged.outcomes
         if late_rows.is_judged_by_other_ranges(current, judged_by):
             readings = [r for r in readings if r.monitor != "quality"]
         with site.database.write() as db:
             stored = db.get_one(Window, closed.id, with_for_update=True)
             before, now = verdict_summary(stored), site.clock.now()
             stored.from_seq, stored.to_seq, stored.judged_seq = window.from_seq, window.to_seq, reached
-            stored.rows, stored.decision, stored.refreshed_at = frame.height, decision, now
+            stored.rows, stored.decision, stored.refreshed_at = frame.height, judged.decision, now
             stored.labels, stored.next_outcome = outcomes["labels"], outcomes["next_outcome"]
             stored.versions = frame["version"].unique().sort().to_list()
             stored.events_version = site.events.extent(current.model.name).events_version
-            record(site, db, current.model, stored, readings, LATE_ROWS)
+            record(site, db, current.model, stored, readings, LATE_ROWS, groups=judged.groups)
             record_correction(site, db, current.model, stored, before, one.reason)
         done.append(closed.id)
     return done

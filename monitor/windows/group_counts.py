@@ -45,34 +45,29 @@ def counted_rows(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
     protected = spec.with_role("protected")
     if not protected:
         return None
-    rows = _with_outcome(spec, labelled, window)
+    frame = _with_outcome(spec, labelled, window)
+    prediction, target = spec.with_role("prediction")[0], spec.target
+    outcome = pl.lit(None, dtype=pl.String) if target is None else pl.col(target)
+    rows = comparable(spec, frame.select(pl.col(prediction).alias("prediction"), outcome.alias("outcome")))
     edges = {name: found for name in protected if (found := spec.columns[name].edges) is not None}
     grouping = Grouping(protected, edges)
     unlike, complete = unlike_labels(spec, rows), rows["outcome"].null_count() == 0
     if spec.task != "classification":
         measures = _numbers(rows) if spec.task == "regression" else _texts(spec, rows)
-        counts = count(rows, grouping, prediction=None, measures=measures)
-        return CountedRows(counts, complete, unlike)
+        return CountedRows(count(frame, grouping, prediction=None, measures=measures), complete, unlike)
     score = next((name for name in spec.with_role("score") if spec.columns[name].type == "number"), None)
     counts = count(
-        rows, grouping, prediction="prediction", outcome="outcome", score=score,
+        frame, grouping, prediction=rows["prediction"], outcome=rows["outcome"], score=score,
         of_prediction=score is not None and spec.columns[score].positive is None,
     )  # fmt: skip
     return CountedRows(counts, complete, unlike)
 
 
 def _with_outcome(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
-    """All rows, with the columns `prediction` and `outcome`; the outcome is null where none has arrived."""
-    prediction, target = spec.with_role("prediction")[0], spec.target
-    kept = [pl.col(name) for name in (*spec.with_role("protected"), *spec.with_role("score"))]
-    if target is None:
-        outcome: pl.Expr = pl.lit(None, dtype=pl.String)
-        joined = window
-    elif "seq" in window.columns and labelled.height < window.height:
-        joined, outcome = window.join(labelled.select("seq", target), on="seq", how="left"), pl.col(target)
-    else:
-        joined, outcome = labelled, pl.col(target)
-    return comparable(spec, joined.select(pl.col(prediction).alias("prediction"), *kept, outcome.alias("outcome")))
+    """All rows of the window, with the outcome that predictions are compared with; null where none has arrived."""
+    if spec.target is None or labelled.height == window.height:
+        return window if spec.target is None else labelled
+    return window.join(labelled.select("seq", spec.target), on="seq", how="left")
 
 
 def _numbers(rows: pl.DataFrame) -> dict[str, pl.Series]:

@@ -11,6 +11,7 @@ from monitor.detect.decide import DriftDecision
 from monitor.detect.rules import judge
 from monitor.detect.wording import describe
 from monitor.drift import drift_scores
+from monitor.fairness.counts import GroupCounts
 from monitor.profile.block import merge_all, without_column
 from monitor.profile.design_effect import window_effects
 from monitor.reference import block_profiles, profile_job
@@ -22,8 +23,9 @@ from monitor.spec.model import AUTO_REFERENCE_ROWS, ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow, Window
 from monitor.windows import breakdown, estimates, quality
+from monitor.windows.group_counts import counted_rows, fairness_readings
 from monitor.windows.outside import OutsideRows, before_windows, outside_sentence
-from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
+from monitor.windows.readings import Reading, drift_readings, kpi_readings, unjudged_readings
 from monitor.windows.reference_gap import gap_sentence, reference_gap
 from monitor.windows.stored_levels import with_levels
 
@@ -49,14 +51,25 @@ class DueWindow:
     frame: pl.DataFrame
 
 
-def judge_window(
-    site: Site, current: CurrentSpec, row: ReferenceRow, window: DueWindow
-) -> tuple[dict[str, Any], list[Reading], dict[str, int]]:
-    """Judge a window and compute every reading.
+@dataclass(frozen=True, slots=True)
+class JudgedWindow:
+    """What was found about a window.
 
-    Returns:
-        The drift decision as JSON, the readings, and the window's fields that say which outcomes they include.
+    Attributes:
+        decision: the drift decision as JSON.
+        readings: every number.
+        outcomes: the window's fields that say which outcomes the numbers include.
+        groups: its rows counted by protected group; None for a model without protected columns.
     """
+
+    decision: dict[str, Any]
+    readings: list[Reading]
+    outcomes: dict[str, int]
+    groups: GroupCounts | None
+
+
+def judge_window(site: Site, current: CurrentSpec, row: ReferenceRow, window: DueWindow) -> JudgedWindow:
+    """Judge a window and compute every reading."""
     decision, readings = _judge_drift(site, current, row, window)
     if not window.number and (gap := reference_gap(site, current, row, window.scale)):
         decision |= {"left_over": gap, "sentence": decision["sentence"] + gap_sentence(gap, row)}
@@ -68,8 +81,9 @@ def judge_window(
     # Taken before the outcomes are read, so that the next evaluation sees an outcome that arrives in between.
     next_outcome = site.events.extent(current.model.name).next_outcome
     labelled = labelled_rows(site, current, window.frame)
-    readings += outcome_readings(site, current, row, window, labelled, window.frame)
-    return decision, readings, {"labels": label_count(current.spec, labelled), "next_outcome": next_outcome}
+    found, groups = outcome_readings(site, current, row, window, labelled, window.frame)
+    outcomes = {"labels": label_count(current.spec, labelled), "next_outcome": next_outcome}
+    return JudgedWindow(decision, readings + found, outcomes, groups)
 
 
 def _judge_drift(
@@ -165,8 +179,8 @@ def outcome_readings(
     window: DueWindow | Window,
     labelled: pl.DataFrame,
     frame: pl.DataFrame,
-) -> list[Reading]:
-    """The readings that are computed again whenever outcomes arrive: KPIs with estimates, data quality and fairness.
+) -> tuple[list[Reading], GroupCounts | None]:
+    """What is computed again whenever outcomes arrive: KPIs with estimates, data quality, fairness, counts by group.
 
     Args:
         labelled: rows of the window whose outcome has arrived, with the outcome columns.
@@ -177,7 +191,9 @@ def outcome_readings(
     kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis += breakdown.slice_readings(current.spec, labelled, frame)
     kpis += quality.quality_readings(site, current, row, window.from_seq, labelled, frame, window.scale)
-    return kpis + fairness_readings(current.spec, labelled, frame, window.scale)
+    counted = counted_rows(current.spec, labelled, frame)
+    kpis += fairness_readings(current.spec, counted, window.scale)
+    return kpis, None if counted is None else counted.counts
 
 
 def label_count(spec: ModelSpec, labelled: pl.DataFrame) -> int:

@@ -38,10 +38,10 @@ def judge_again(site: Site, current: CurrentSpec, row: ReferenceRow) -> list[UUI
         due = DueWindow(
             window.scale, window.number, window.from_seq, window.to_seq, window.from_ts, window.to_ts, frame
         )
-        decision, readings, outcomes = judge_window(site, current, row, due)
+        found = judge_window(site, current, row, due)
         # One look at what has arrived: how often the window was looked at under its own revision is another matter.
-        readings = with_estimate_alarms([limits.judged(r, None) for r in readings])
-        _record(site, current, window, decision, readings, outcomes["next_outcome"])
+        readings = with_estimate_alarms([limits.judged(r, None) for r in found.readings])
+        _record(site, current, window, found.decision, readings, found.outcomes["next_outcome"])
         done.append(window.id)
     return done
 

@@ -8,12 +8,14 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.alerts import follow
+from monitor.fairness.counts import GroupCounts
 from monitor.site import Site
 from monitor.tables import Measurement, Model, Window
 from monitor.windows import breakdown, estimates, limits
 from monitor.windows.alarms import alarms_of, window_sentence
 from monitor.windows.correction_history import LATE_OUTCOMES, correction_fields
 from monitor.windows.estimate_alarms import with_estimate_alarms
+from monitor.windows.period_counts import store_counts
 from monitor.windows.readings import Reading
 
 _STORED: Final = tuple(f.name for f in fields(Reading) if f.name not in ("sentence", "limits"))
@@ -23,12 +25,13 @@ _DRIFT: Final = ("drift", "p_value", "", "")  # place of the verdict
 
 def record(
     site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading],
-    reason: str = LATE_OUTCOMES,
+    reason: str = LATE_OUTCOMES, groups: GroupCounts | None = None,
 ) -> None:  # fmt: skip
     """Store the readings of a window in place of earlier ones, then its verdict and its alerts.
 
     Args:
         reason: what changed the numbers of a window that had some before.
+        groups: its rows counted by protected group.
     """
     now = site.clock.now()
     readings = breakdown.with_first_degraded(db, window, estimates.track(db, window, readings))
@@ -54,6 +57,8 @@ def record(
         for key in [k for k, m in known.items() if k[0] == "drift" and m.value is None and k not in fresh]:
             db.delete(known.pop(key))
     store.add_measurements(db, window, list(new.values()))
+    if groups is not None:
+        store_counts(db, window, groups, now)
     db.flush()
     sentence = window.decision["sentence"]
     # A KPI that turns out to be beyond its limit makes the drift of its window more severe, however late it is known.

@@ -37,14 +37,14 @@ def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
         rows = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq)
         frame = with_levels(judged_by.spec, rows.filter(late_outcomes.in_window(window)))
         mine = labelled_rows(site, judged_by, frame)
-        readings = outcome_readings(site, judged_by, row, window, mine, frame)
+        readings, groups = outcome_readings(site, judged_by, row, window, mine, frame)
         if late_rows.is_judged_by_other_ranges(current, judged_by):
             readings = [r for r in readings if r.monitor != "quality"]
         with site.database.write() as db:
             stored = db.get_one(Window, window_id, with_for_update=True)
             stored.labels, stored.next_outcome = label_count(judged_by.spec, mine), next_outcome
             stored.refreshed_at = site.clock.now()
-            record(site, db, current.model, stored, readings)
+            record(site, db, current.model, stored, readings, groups=groups)
     with site.database.write() as db:  # last, so that a killed refresh finds the same windows again
         db.get_one(Model, current.model.id, with_for_update=True).next_outcome = reached
     return touched

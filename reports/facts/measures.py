@@ -47,6 +47,10 @@ def measure_line(m: Measurement, windows: Mapping[UUID, Window], spec: ModelSpec
         agents=(m.details.get("agents") or {}).get("statement"),
         previous=finite(m.previous_value),
         corrected_at=m.corrected_at,
+        definition=m.details.get("definition"),
+        positive=m.details.get("positive"),
+        class_assumed=bool(m.details.get("class_assumed")),
+        between=" and ".join(m.details.get("between") or ()) or None,
     )
 
 
@@ -60,10 +64,12 @@ def group_lines(m: Measurement) -> list[doc.GroupLine]:
     """Every group of a fairness measurement with its size; a rate per line, or the reason there is none."""
     lines = []
     for group in m.details.get("groups") or ():
-        rates: Mapping[str, Any] = {"": None} if group.get("too_small") else group.get("rates") or {"": None}
+        rates: Mapping[str, Any] = group.get("rates") or {"": None}
         for name, value in rates.items():
             rate = finite(value)
-            why = "below the minimum group size" if group.get("too_small") else "no row to take the rate over"
+            small = group.get("too_small") and not group.get("rates")
+            why = "below the minimum group size" if small else "no row to take the rate over"
+            low, high = (group.get("intervals") or {}).get(name) or (None, None)
             lines.append(
                 doc.GroupLine(
                     metric=m.metric,
@@ -74,10 +80,17 @@ def group_lines(m: Measurement) -> list[doc.GroupLine]:
                     n=int(group.get("n") or 0),
                     rate=str(name),
                     value=rate,
-                    reason=why if rate is None else None,
+                    reason=why if rate is None else _kept_out(group),
+                    low=finite(low),
+                    high=finite(high),
                 )
             )
     return lines
+
+
+def _kept_out(group: Mapping[str, Any]) -> str | None:
+    """Why a group whose rates are known was not compared."""
+    return "shown, not compared: too few rows or not known" if group.get("too_small") else None
 
 
 def drift_lines(w: Window, spec: ModelSpec) -> list[doc.DriftLine]:

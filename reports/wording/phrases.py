@@ -95,7 +95,7 @@ def rule_words(spec: ModelSpec) -> dict[tuple[str, str], str]:
     for rule in spec.monitors.fairness:
         bounds = [f"{word} {value:g}" for word, value in (("min", rule.min), ("max", rule.max)) if value is not None]
         limit = " and ".join(bounds) or "measured without a limit"
-        found["fairness", rule.metric] = f"{limit} by {', '.join(rule.by)}, groups of at least {rule.min_group}"
+        found["fairness", rule.name] = f"{limit} by {', '.join(rule.by)}, groups of at least {rule.min_group}"
     if spec.retrain is not None:
         envelope = spec.retrain.envelope
         found["retrain", "envelope"] = (
@@ -123,9 +123,10 @@ def budget_words(spec: ModelSpec) -> str:
 
 def limit_word(spec: ModelSpec, monitor: str, metric: str) -> str:
     """`min` or `max`, as declared for a metric; `limit` where both or neither are."""
-    chosen = spec.monitors.kpi if monitor == "kpi" else spec.monitors.fairness
-    for rule in chosen:
-        if rule.metric == metric and (rule.min is None) != (rule.max is None):
+    kpis = [(rule.metric, rule) for rule in spec.monitors.kpi]
+    chosen = kpis if monitor == "kpi" else [(rule.name, rule) for rule in spec.monitors.fairness]
+    for name, rule in chosen:
+        if name == metric and (rule.min is None) != (rule.max is None):
             return "min" if rule.min is not None else "max"
     return "limit"
 

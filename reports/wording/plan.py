@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from core.errors import InvalidError
+from monitor.fairness.grouping import grouped_by
 from monitor.spec.model import ModelSpec
 from monitor.spec.retraining import Retrain
 from monitor.spec.triggers import Cron, KpiBreach, NewClasses, NewOutcomes, Trigger
@@ -108,13 +109,13 @@ def _metric_lines(
         mine = [m for m in kpi if m.metric == rule.metric and not m.segment]
         lines.append(_measured(f"measure {metric_words(rule.metric)} in every window", mine, windows))
     for fair in spec.monitors.fairness:
-        for by in fair.by:
+        for by in (grouped_by(columns) for columns in fair.groupings):
             mine = [
                 m
                 for m in fairness
-                if m.metric == fair.metric and m.column in (by, "") and (m.column == by or len(fair.by) == 1)
+                if m.metric == fair.name and m.column in (by, "") and (m.column == by or len(fair.by) == 1)
             ]
-            lines.append(_measured(f"measure {metric_words(fair.metric)} by {by} in every window", mine, windows))
+            lines.append(_measured(f"measure {metric_words(fair.name)} by {by} in every window", mine, windows))
     return lines
 
 

@@ -32,8 +32,8 @@ def verdict_lines(
         mine = [m for m in kpi if m.metric == rule.metric and not m.segment]
         lines.append(_limit(f"Did {metric_words(rule.metric)} stay inside its limit?", mine, "4"))
     for fair in spec.monitors.fairness:
-        mine = [m for m in fairness if m.metric == fair.metric]
-        lines.append(_limit(f"Did {metric_words(fair.metric)} stay inside its limit?", mine, "5"))
+        mine = [m for m in fairness if m.metric == fair.name]
+        lines.append(_limit(f"Did {metric_words(fair.name)} stay inside its limit?", mine, "5"))
     lines.append(_answered(alerts))
     lines.append(_retrained(spec, runs))
     return tuple(lines)

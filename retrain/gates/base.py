@@ -10,10 +10,12 @@ from typing import Any, Final, Literal
 from core.arrays import Floats
 from monitor.spec.envelope import Envelope
 from monitor.spec.monitors import FairnessRule
+from monitor.spec.positive import DeclaredClass
 
 Verdict = Literal["pass", "fail", "unknown", "not_applicable"]
 
 MIN_ROWS: Final = 30  # fewer rows than this decide nothing
+NO_CLASS: Final = DeclaredClass(None, "columns.PREDICTION.positive", truth=False, assume=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,8 @@ class GateInputs:
     new: ComparedScores | None  # held-out new rows
     old: ComparedScores | None  # old hold-out
     fairness: tuple[FairnessRule, ...] = ()
+    positive: DeclaredClass = NO_CLASS  # the class that fairness metrics compare, unless a rule names another
+    edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # of numeric protected columns
     integrity: IntegrityFacts | None = None
     classifies: bool = True  # whether the model answers with classes; else it writes texts
     golden: GoldenFacts | None = None

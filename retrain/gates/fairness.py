@@ -8,13 +8,17 @@ be measured, the gate does not apply: it passes only what it has compared.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from monitor.fairness import FAIRNESS, FairnessValue
+from monitor.fairness.counts import GroupCounts, count
+from monitor.fairness.grouping import Grouping, grouped_by
+from monitor.spec.monitors import FairnessRule
+from monitor.spec.positive import DeclaredClass
 from retrain.gates.base import ComparedScores, Gate, GateInputs, GateResult, Verdict
 
 NAME: Final = "fairness"
@@ -25,10 +29,18 @@ WORST: Final[tuple[Verdict, ...]] = ("fail", "unknown", "pass", "not_applicable"
 
 @dataclass(frozen=True, slots=True)
 class FairnessCheck:
-    metric: str
-    by: str
+    rule: FairnessRule
+    by: tuple[str, ...]
     limit: float | None  # largest value allowed, or the smallest where higher is better
-    min_group: int
+    positive: DeclaredClass
+
+    @property
+    def metric(self) -> str:
+        return self.rule.metric
+
+    @property
+    def min_group(self) -> int:
+        return self.rule.min_group
 
 
 def checks(inputs: GateInputs, protected: tuple[str, ...]) -> Iterator[FairnessCheck]:
@@ -37,11 +49,14 @@ def checks(inputs: GateInputs, protected: tuple[str, ...]) -> Iterator[FairnessC
     for rule in inputs.fairness:
         declared.add(rule.metric)
         own = rule.min if _higher(rule.metric) else rule.max
-        for by in rule.by:
-            yield FairnessCheck(rule.metric, by, _stricter(rule.metric, own, inputs.envelope.fairness), rule.min_group)
+        limit, positive = _stricter(rule.metric, own, inputs.envelope.fairness), inputs.positive
+        if rule.positive is not None:
+            positive = replace(positive, name=rule.positive)
+        yield from (FairnessCheck(rule, by, limit, positive) for by in rule.groupings)
     for metric, limit in inputs.envelope.fairness.items():
         if metric not in declared:
-            yield from (FairnessCheck(metric, by, limit, MIN_GROUP) for by in protected)
+            rule = FairnessRule(metric=metric, by=protected, min_group=MIN_GROUP)
+            yield from (FairnessCheck(rule, by, limit, inputs.positive) for by in rule.groupings)
 
 
 def _higher(metric: str) -> bool:
@@ -62,7 +77,11 @@ def judge(inputs: GateInputs) -> GateResult:
         return GateResult(NAME, "not_applicable", "no fairness rule is declared, so no groups were compared", {})
     if rows is None or not rows.challenger_predictions:
         return GateResult(NAME, "unknown", "there are no predictions to compare by group", {})
-    found = [_judge_one(check, rows) for check in wanted]
+    grouping = Grouping(tuple(rows.groups), inputs.edges)
+    champion, challenger = (
+        _counts(rows, predictions, grouping) for predictions in (rows.champion_predictions, rows.challenger_predictions)
+    )
+    found = [_judge_one(check, champion, challenger) for check in wanted]
     verdicts = {verdict for verdict, _, _ in found}
     verdict = next(v for v in WORST if v in verdicts)
     reason = "; ".join(words for v, words, _ in found if v == verdict)
@@ -86,22 +105,29 @@ def _together(new: ComparedScores | None, old: ComparedScores | None) -> Compare
     )
 
 
-def _judge_one(check: FairnessCheck, rows: ComparedScores) -> tuple[Verdict, str, dict[str, Any]]:
-    name = f"{check.metric} by {check.by}"
+def _judge_one(
+    check: FairnessCheck, champion_rows: GroupCounts, challenger_rows: GroupCounts
+) -> tuple[Verdict, str, dict[str, Any]]:
+    name = f"{check.rule.name} by {grouped_by(check.by)}"
     if check.metric not in FAIRNESS:
         return "unknown", f"{name}: no such metric; choose from {', '.join(FAIRNESS)}", {"metric": check.metric}
-    if check.by not in rows.groups:
-        words = f"{name}: the held-out rows have no {check.by}; it was declared after they were chosen, start a new run"
-        return "unknown", words, {"metric": check.metric, "by": check.by}
-    metric = FAIRNESS[check.metric]
+    if absent := [column for column in check.by if column not in challenger_rows.columns]:
+        late = "it was declared after they were chosen, start a new run"
+        words = f"{name}: the held-out rows have no {absent[0]}; {late}"
+        return "unknown", words, {"metric": check.metric, "by": grouped_by(check.by)}
+    metric, declared = FAIRNESS[check.metric], check.positive
     champion, challenger = (
-        metric.compute(_frame(rows, predictions, check.by), check.by, min_group=check.min_group)
-        for predictions in (rows.champion_predictions, rows.challenger_predictions)
-    )
+        metric.compute(
+            counts, check.by, positive=declared.name, key=declared.key, truth=declared.truth, assume=declared.assume,
+            min_group=check.min_group, compare=check.rule.compare, reference=check.rule.reference,
+        )
+        for counts in (champion_rows, challenger_rows)
+    )  # fmt: skip
     facts = {
-        "metric": check.metric, "by": check.by, "limit": check.limit, "champion": champion.value,
+        "metric": check.metric, "by": grouped_by(check.by), "limit": check.limit, "champion": champion.value,
         "challenger": challenger.value, "reason": challenger.reason, "low": challenger.low, "high": challenger.high,
-        "positive": challenger.positive, "definition": challenger.definition,
+        "positive": challenger.positive, "class_assumed": challenger.source == "assumed",
+        "between": challenger.pair, "compare": challenger.compare, "definition": challenger.definition,
         "groups": {g.group: g.n for g in challenger.groups},
         "not_compared": [g.group for g in challenger.groups if g.too_small],
     }  # fmt: skip
@@ -133,10 +159,11 @@ def _clearly_worse(challenger: FairnessValue, champion: float | None, sign: int)
     return nearest is None or sign * (nearest - champion) < 0
 
 
-def _frame(new: ComparedScores, predictions: tuple[str, ...], by: str) -> pl.DataFrame:
-    columns = {"prediction": predictions, "outcome": new.truth, by: new.groups[by]}
-    schema = dict.fromkeys(columns, pl.String)
-    return pl.DataFrame({name: list(values) for name, values in columns.items()}, schema=schema)
+def _counts(rows: ComparedScores, predictions: tuple[str, ...], grouping: Grouping) -> GroupCounts:
+    """The held-out rows by protected group, with the answers of one model."""
+    groups = [pl.Series(name, values, dtype=pl.String) for name, values in rows.groups.items()]
+    answers, truth = (pl.Series(values, dtype=pl.String) for values in (predictions, rows.truth))
+    return count(pl.DataFrame(groups), grouping, prediction=answers, outcome=truth)
 
 
 GATE = Gate(NAME, judge)

@@ -15,6 +15,7 @@ from core.errors import IntegrityFailureError
 from monitor.kpi import KPIS
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
+from monitor.spec.positive import positive_of
 from monitor.tables import Dataset
 from retrain import store
 from retrain.curate.dedupe import REJECTED, SUBJECT, normalised
@@ -216,6 +217,8 @@ def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predic
     classes = classifies(case.plan.recipe.task)
     return GateInputs(
         envelope=case.plan.envelope, new=new, old=old, fairness=case.spec.monitors.fairness,
+        positive=positive_of(case.spec),
+        edges={name: c.edges for name, c in case.spec.columns.items() if c.edges is not None},
         integrity=_integrity(case, config, document), classifies=classes,
         golden=_golden(document, classes=classes), changed=_changed(predictions, new), times=_times(config, document),
         answers={a["prompt"]: (a["champion"], a["challenger"]) for a in document.get("safety", ())},

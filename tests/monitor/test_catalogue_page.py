@@ -45,7 +45,8 @@ def facts(entry: Entry) -> str:
         return f"Unit: {entry.unit}; {better}; {tasks}; reads {reads}."
     if isinstance(entry, Fairness):
         better = "higher is better" if entry.higher_is_better else "lower is better"
-        return f"Unit: {entry.unit}; {better}; reads prediction{', outcome' if entry.needs_outcome else ''}."
+        reads = ", ".join(["prediction", *sorted(entry.needs, reverse=True)])
+        return f"Unit: {entry.unit}; {better}; {entry.task}; reads {reads}."
     if isinstance(entry, TextMethod):
         return f"Unit: {entry.unit}; reads {entry.derived}."
     if isinstance(entry, Method):
@@ -69,7 +70,7 @@ def test_an_entry_says_unit_direction_definition_when_undefined_and_source(title
 
 def test_the_examples_of_the_page_are_specs() -> None:
     examples = [yaml.safe_load(found) for found in re.findall(r"```yaml\n(.*?)```", PAGE, re.S)]
-    assert len(examples) == 2
+    assert len(examples) == 3
     more = {"cost_usd": {"role": "measure", "type": "number"}, "resolved": {"role": "measure", "type": "category"}}
     for example in examples:
         monitors = document()["monitors"] | example["monitors"]

@@ -5,10 +5,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats import proportion, weightstats  # type: ignore[import-untyped]  # no stubs
 
-from core.arrays import Floats
+from core.arrays import Floats, Ints
 from monitor.fairness import intervals
-from monitor.fairness.bounds import PairwiseBounds
-from monitor.fairness.disparities import DIFFERENCE, RATIO
+from monitor.fairness.bounds import Pairs, PairwiseBounds
+from monitor.fairness.comparisons import DIFFERENCE, RATIO, Disparity, compared
+from monitor.fairness.estimates import of_shares
 from monitor.fairness.intervals import Ends, reported
 
 # Newcombe (1998), Statistics in Medicine 17, 873-890, table II: method 6 (Miettinen and Nurminen) and method 10.
@@ -24,6 +25,10 @@ PUBLISHED = [
 ]
 COUNTS = np.array([(3, 30, 9, 40), (0, 31, 5, 50), (30, 30, 12, 33), (500, 1000, 450, 1000), (7, 300, 90, 900)])
 SHARES = np.arange(0.05, 0.96, 0.05)
+
+
+def bounds_of(hits: Ints, n: Ints, disparity: Disparity) -> PairwiseBounds:
+    return PairwiseBounds([Pairs.of(of_shares(hits, n), "between")], disparity)
 
 
 @pytest.mark.parametrize(("counts", "score", "hybrid"), PUBLISHED)
@@ -134,15 +139,15 @@ def test_a_level_that_is_no_probability_is_refused_with_the_fix() -> None:
 
 @pytest.mark.parametrize("disparity", [DIFFERENCE, RATIO])
 @pytest.mark.parametrize("groups", [2, 6])
-def test_the_interval_of_the_worst_disparity_holds_it_however_many_groups(disparity: object, groups: int) -> None:
+def test_the_interval_of_the_worst_disparity_holds_it_however_many_groups(disparity: Disparity, groups: int) -> None:
     rng, runs = np.random.default_rng(groups), 60
     for spread in (0.0, 0.3):
         rates = np.linspace(0.5 - spread / 2, 0.5 + spread / 2, groups)
-        truth = float(disparity.between(rates))  # type: ignore[attr-defined]
+        truth = compared(rates, disparity, "between").value
         held = 0
         for _ in range(runs):
             hits, n = rng.binomial(60, rates), np.full(groups, 60)
-            low, high = PairwiseBounds([(hits, n)], disparity).interval()  # type: ignore[arg-type]
+            low, high = bounds_of(hits, n, disparity).interval()
             assert low is not None
             assert high is not None
             held += low <= truth + 1e-12 and truth - 1e-12 <= high
@@ -151,10 +156,10 @@ def test_the_interval_of_the_worst_disparity_holds_it_however_many_groups(dispar
 
 def test_a_group_without_rows_is_left_out_of_the_pairs_and_one_alone_has_no_interval() -> None:
     hits, n = np.array([10, 0, 25]), np.array([40, 0, 50])
-    with_empty = PairwiseBounds([(hits, n)], DIFFERENCE)
-    without = PairwiseBounds([(hits[[0, 2]], n[[0, 2]])], DIFFERENCE)
+    with_empty = bounds_of(hits, n, DIFFERENCE)
+    without = bounds_of(hits[[0, 2]], n[[0, 2]], DIFFERENCE)
     assert with_empty.interval() == without.interval()
     assert with_empty(0.01) == without(0.01)
-    alone = PairwiseBounds([(np.array([10, 0]), np.array([40, 0]))], RATIO)
+    alone = bounds_of(np.array([10, 0]), np.array([40, 0]), RATIO)
     assert alone.interval() == (None, None)
     assert alone(0.01) == (None, None)

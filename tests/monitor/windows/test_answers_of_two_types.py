@@ -11,7 +11,8 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 from monitor.spec.parse import parse_spec
 from monitor.windows.concept import _raw_errors
-from monitor.windows.readings import compute_kpi, fairness_readings
+from monitor.windows.group_counts import counted_rows, fairness_readings
+from monitor.windows.readings import compute_kpi
 
 VALUES: dict[str, tuple[str, list[Any]]] = {  # declared type, and how it writes no and yes
     "digits": ("category", ["0", "1"]), "words": ("category", ["false", "true"]), "numbers": ("number", [0.0, 1.0]),
@@ -57,7 +58,7 @@ def test_answers_of_two_types_are_compared_by_what_they_mean(prediction: str, ou
         assert found == compute_kpi(judged(same, same), KpiRule(metric=metric), rows(same, same))[0], metric
         assert found.value is not None
     assert compute_kpi(spec, KpiRule(metric="accuracy"), frame)[0].value == 0.9
-    (fairness,) = fairness_readings(spec, frame, frame, "rows")
+    (fairness,) = fairness_readings(spec, counted_rows(spec, frame, frame), "rows")
     assert fairness.value is not None
     assert fairness.value < 0.2
     assert _raw_errors(spec, frame).mean() == pytest.approx(0.1)
@@ -73,6 +74,6 @@ def test_answers_in_another_vocabulary_leave_what_compares_them_undefined() -> N
         assert (found.value, found.n, found.bounds) == (None, 600, None)
         assert "no label is shared: predictions are NEGATIVE, POSITIVE; outcomes are false, true" in str(found.reason)
     assert compute_kpi(spec, KpiRule(metric="roc_auc"), other)[0].value is not None  # the score is of a declared class
-    (fairness,) = fairness_readings(spec, other, other, "rows")
+    (fairness,) = fairness_readings(spec, counted_rows(spec, other, other), "rows")
     assert (fairness.value, fairness.low) == (None, None)
     assert "no label is shared" in str(fairness.reason)

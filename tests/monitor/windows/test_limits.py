@@ -12,6 +12,8 @@ from sqlalchemy import select
 
 from monitor import service, store
 from monitor.fairness import FAIRNESS
+from monitor.fairness.counts import count
+from monitor.fairness.grouping import Grouping
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.kpi.bounds import Share
@@ -191,7 +193,8 @@ def test_a_fairness_value_that_alarms_is_computed_by_fairlearn_too() -> None:
             "prediction": ["yes"] * 100 + ["no"] * 400 + ["yes"] * 300 + ["no"] * 200,
         }
     )
-    found = FAIRNESS["demographic_parity_difference"].compute(people, "sex", min_group=30)
+    counts = count(people, Grouping(("sex",)), prediction="prediction")
+    found = FAIRNESS["demographic_parity_difference"].compute(counts, ["sex"], positive="yes")
     reading = Reading("fairness", "demographic_parity_difference", found.value, None, "share", found.n, column="sex")
     quiet, unequal = (
         judged(
