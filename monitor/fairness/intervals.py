@@ -288,7 +288,14 @@ def mean_difference(
 
 
 def reported(end: float) -> float | None:
-    """An end as a document shows it: None where it is undefined or has no bound."""
+    """An end as a document shows it.
+
+    Args:
+        end: of an interval, or a rate; nan where it is undefined, infinite where it has no bound.
+
+    Returns:
+        The same number; None where it is undefined or has no bound.
+    """
     return float(end) if np.isfinite(end) else None
 
 

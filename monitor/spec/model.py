@@ -279,6 +279,22 @@ def _check_kpi(spec: ModelSpec) -> None:
             raise _undeclared(spec, (*key, "column"), kpi.column)
 
 
+def _check_positive_class(spec: ModelSpec) -> None:
+    check_positive(spec)
+
+
+def _check_fairness(spec: ModelSpec) -> None:
+    check_groups(spec)
+
+
+def _check_given(spec: ModelSpec) -> None:
+    check_given(spec)
+
+
+def _check_fairness_rules(spec: ModelSpec) -> None:
+    check_rules(spec)
+
+
 def _check_redact(spec: ModelSpec) -> None:
     for name, rules in spec.redact.items():
         column = spec.columns.get(name)
@@ -382,11 +398,11 @@ def _check_rows_of_a_window(spec: ModelSpec) -> None:
 
 # What the fields of a spec must satisfy together. The first check that fails is reported, with key, value and fix.
 _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_column_names, _check_texts, _check_single_roles, _check_prediction, _check_predicts, check_positive,
-    _check_budget, _check_phases, _check_drift_columns, _check_kpi, check_groups, _check_redact, _check_traces,
+    _check_column_names, _check_texts, _check_single_roles, _check_prediction, _check_predicts, _check_positive_class,
+    _check_budget, _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces,
     _check_retrain, _check_retention, _check_reasons, _check_attribution, _check_explain,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
 _NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_target, _check_rows_of_a_window, _check_part, check_given, check_rules,
+    _check_target, _check_rows_of_a_window, _check_part, _check_given, _check_fairness_rules,
 )  # fmt: skip

@@ -108,9 +108,11 @@ def period_counts(db: Session, model_id: UUID, start: datetime, end: datetime) -
 
 
 def _windows(db: Session, model_id: UUID, start: datetime, end: datetime) -> list[CountedWindow]:
-    columns: list[Any] = [Window.id, Window.scale, Window.from_ts, Window.to_ts, Window.rows, Window.spec_revision]
+    columns: list[Any] = [
+        Window.id, Window.scale, Window.from_ts, Window.to_ts, Window.rows, Window.spec_revision, FairnessCounts.id,
+    ]  # fmt: skip
     query = (
-        select(*columns, FairnessCounts.id)
+        select(*columns)
         .join(FairnessCounts, FairnessCounts.window_id == Window.id, isouter=True)
         .where(Window.model_id == model_id, Window.from_ts < end, Window.to_ts > start)
         .order_by(Window.from_ts, Window.from_seq)

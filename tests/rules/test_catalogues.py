@@ -43,7 +43,9 @@ CATALOGUES = (
     ),
     Catalogue("monitor/explain", "EXPLAINERS", ("answers", "base", "owen", "segments"), ("compute",)),
     Catalogue(
-        "monitor/fairness", "FAIRNESS", ("base", "bounds", "disparities", "grouping", "intervals", "rates"),
+        "monitor/fairness", "FAIRNESS",
+        ("bounds", "cells", "comparisons", "counts", "counts_codec", "estimates", "families", "grouping", "intervals",
+         "membership", "multiplicity", "numbers", "positive", "rates", "sequential", "shrinkage", "values"),
         ("compute",),
     ),
     Catalogue(

@@ -18,6 +18,10 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("column_names", "columns.9lives", {"role": "input", "type": "number"}, "columns.9lives: a column name "
     "starts with a letter"),
     ("positive_class", "columns.amount.positive", "yes", "columns.amount.positive: is 'yes'.*leave it out"),
+    ("positive_class", "monitors.fairness.0.positive", "approved", r"monitors.fairness\[0\].positive: .*positive is "
+     "'approved' and columns.decision.positive is 'refused'; a model has one positive class"),
+    ("positive_class", "columns.truth.positive", "approved", "columns.truth.positive is 'approved' and "
+     "columns.decision.positive is 'refused'; a model has one positive class, so give both the same"),
     ("single_roles", "columns.region.role", "prediction", "prediction is given to region, decision; only one"),
     ("prediction", "columns.decision.role", "segment", "no column has role prediction; give it"),
     ("prediction", "columns.decision.type", "number", "prediction of type category or boolean, not number"),
@@ -36,6 +40,8 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     r"column 'tone'"),
     ("fairness", "monitors.fairness.0.by", ["region"], r"fairness\[0\].by\[0\]: names 'region', which is no "
     r"column with role protected"),
+    ("fairness_rules", "monitors.fairness", [{"metric": "equalized_odds_difference", "by": ["age_band"]}] * 2,
+     r"fairness\[1\].by: compares equalized_odds_difference by age_band, as monitors.fairness\[0\] does"),
     ("given", "monitors.fairness.0.given", ["region", "region"], r"fairness\[0\].given\[1\]: names 'region' twice"),
     ("redact", "redact", {"tone": ["email"]}, "redact.tone: names column 'tone'"),
     ("redact", "redact", {"amount": ["email"]}, "redact.amount: the column has type number; only columns of type text"),
@@ -57,6 +63,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
 def changed(path: str, value: Any) -> dict[str, Any]:
     """The document of a valid spec with one value set at a dotted path."""
     document = copy.deepcopy(traffic.document())
+    document["columns"]["decision"]["positive"] = "refused"
     *above, last = path.split(".")
     part: Any = document
     for key in above:

@@ -31,7 +31,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("columns", {}, "columns", "give at least one entry"),
     ("columns.amount.min", "low", "columns.amount.min", "'low'; write a number, such as `0`"),
     ("columns.amount.dimensions", 2.5, "columns.amount.dimensions", "give a whole number"),
-    ("columns.decision.positive", True, "columns.decision.positive", 'put it in quotes: "true"'),
+    ("columns.decision.positive", ["a"], "columns.decision.positive", "is a list; write"),
     ("task", "clasification", "task", "did you mean classification?"),
     ("model", "Loans", "model", "lower-case letters"),
     ("owner", "", "owner", "write a text"),

@@ -14,6 +14,7 @@ from core.errors import InsufficientDataError, InvalidError
 from monitor.spec.envelope import Envelope
 from monitor.spec.gate_limits import SafetyProbe
 from monitor.spec.monitors import FairnessRule
+from monitor.spec.positive import DeclaredClass
 from retrain.evals.mean_difference import paired_difference
 from retrain.gates import ALWAYS, GATES, judge_all
 from retrain.gates.base import (
@@ -49,7 +50,8 @@ def facts(**more: Any) -> IntegrityFacts:
 
 
 def inputs(**more: Any) -> GateInputs:
-    return GateInputs(**{"envelope": Envelope(), "new": None, "old": None, **more})
+    yes = DeclaredClass("yes", "columns.answer.positive", truth=False, assume=False)
+    return GateInputs(**{"envelope": Envelope(), "new": None, "old": None, "positive": yes, **more})
 
 
 def with_rare_group(answers: Sequence[str]) -> ComparedScores:
