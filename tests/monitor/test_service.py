@@ -187,7 +187,9 @@ def test_a_column_nobody_declared_and_a_positive_class_of_anything_but_a_score_a
     with pytest.raises(SpecError, match="names column 'lateny', which is not declared"):
         spec(monitors=document()["monitors"] | {"kpi": [{"metric": "latency_p50", "column": "lateny"}]})
     columns = document()["columns"] | {"amount": {"role": "input", "type": "number", "positive": "yes"}}
-    with pytest.raises(SpecError, match="only a column with role score in a classification has a positive class"):
+    with pytest.raises(
+        SpecError, match="only the prediction, the outcome and the score of a classification have a positive"
+    ):
         spec(columns=columns)
 
 

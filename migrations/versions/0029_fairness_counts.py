@@ -1,13 +1,13 @@
 """the rows of each window by protected group
 
-Deploy: before the code. Follows 0026. Windows that were recorded before have no counts, and no period says otherwise.
+Deploy: before the code. Follows 0028. Windows that were recorded before have no counts, and no period says otherwise.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0027"
-down_revision = "0026"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
