@@ -154,6 +154,7 @@ class _Parted:
         if reading.window is None:
             return whole
         begin, end = reading.window(text)
+        begin += len(text[begin:end]) - len(text[begin:end].lstrip())  # a token may hold the space before its word
         ends = np.cumsum([len(piece) for piece in found])
         first = int(np.searchsorted(ends, begin, side="right"))
         last = int(np.searchsorted(ends - [len(piece) for piece in found], end, side="left"))

@@ -41,7 +41,9 @@ CATALOGUES = (
     Catalogue(
         "monitor/estimate", "ESTIMATORS", ("base", "boosting", "curves", "expected", "matching", "trees"), ("fit",)
     ),
-    Catalogue("monitor/explain", "EXPLAINERS", ("answers", "base", "owen", "segments"), ("compute",)),
+    Catalogue(
+        "monitor/explain", "EXPLAINERS", ("agreement", "answers", "base", "lime", "owen", "segments"), ("compute",)
+    ),
     Catalogue(
         "monitor/fairness", "FAIRNESS",
         ("bounds", "cells", "comparisons", "counts", "counts_codec", "estimates", "families", "grouping", "intervals",

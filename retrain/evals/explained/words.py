@@ -1,15 +1,19 @@
 """A classifier of texts, explained by the words of each text on the adapter that serves."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from core.arrays import Floats
 from core.errors import AppError, InvalidError
 from monitor.explain.answers import label_of
+from monitor.explain.base import TextExplanation
 from monitor.explain.text import Reading, explain_texts
 from retrain.evals.explained.base import Asked, Document, ExplainedModel, document
+from retrain.evals.explained.opinions import Question, second_opinions
 from retrain.train.model import Classifier, load_classifier
 
 
@@ -50,10 +54,34 @@ class ExplainedClassifier:
                 max_evals=asked.max_evals, seed=asked.seed,
             )
         )  # fmt: skip
+        asked_of = iter(texts)
         return [
-            one if isinstance(one, AppError) else document(next(records), model_answer=one["model_answer"])
+            one if isinstance(one, AppError) else self._document(next(records), next(asked_of), asked, **one)
             for one in found
         ]
+
+    def _document(self, record: TextExplanation, text: str, asked: Asked, *, model_answer: str) -> Document:
+        if asked.opinions:
+            question = self._question(record, text)
+            found = second_opinions(asked.opinions, record, self.model.model, question, asked.seed)
+            record = replace(record, opinions=found)
+        return document(record, model_answer=model_answer)
+
+    def _question(self, record: TextExplanation, text: str) -> Question:
+        """The text as tokens. A text without words is as many pad tokens, between the tokens that frame every text."""
+        tokenizer, at = self.model.tokenizer, record.label_index
+        read = tokenizer(text, truncation=True, max_length=self.model.max_length, return_offsets_mapping=True)
+        ids, spans = list(read["input_ids"]), [(int(a), int(b)) for a, b in read["offset_mapping"]]
+        pad = int(tokenizer.pad_token_id)
+
+        def score(tokens: torch.Tensor) -> torch.Tensor:
+            mask = torch.ones_like(tokens)
+            return torch.softmax(self.model.model(input_ids=tokens, attention_mask=mask).logits.float(), dim=-1)[:, at]
+
+        return Question(
+            outputs=lambda texts: self.outputs(list(enumerate(texts)))[:, at], ids=ids, spans=spans,
+            baseline=[pad if b > a else i for i, (a, b) in zip(ids, spans, strict=True)], score=score,
+        )  # fmt: skip
 
     def outputs(self, asked: Sequence[tuple[int, str]]) -> Floats:
         return self.model.predict_proba([text for _, text in asked], batch_size=128).astype(np.float64)

@@ -95,3 +95,21 @@ def test_a_task_without_explanations_says_so(tiny_base: Path, kept: Kept) -> Non
     found = answered(kept, Asked(model=model, decisions=(Decision(input="a"),)).model_dump(mode="json"))
     assert found[0]["error"]["code"]
     assert isinstance(found[0]["error"]["message"], str)
+
+
+def test_second_opinions_stand_beside_the_record_with_their_agreement(tiny_base: Path, kept: Kept) -> None:
+    names = ("attention", "integrated_gradients", "lime")
+    (found,) = answered(kept, asked(tiny_base, ("please my card is gone", "card"), opinions=names))
+    opinions = found["opinions"]
+    assert {name: one["reason"] for name, one in opinions.items()} == dict.fromkeys(names)
+    for one in opinions.values():
+        assert len(one["values"]) == 5
+        assert -1 <= one["agreement"]["rank_correlation"] <= 1
+        assert one["agreement"]["top"] == 5
+    lime, gradients, looked = opinions["lime"], opinions["integrated_gradients"], opinions["attention"]
+    assert max(range(5), key=lambda i: lime["values"][i]) == 2
+    assert lime["agreement"]["rank_correlation"] > 0.5
+    assert abs(gradients["delta"]) < 0.05
+    assert sum(gradients["values"]) == pytest.approx(found["output"], abs=0.5)
+    assert 0 <= sum(looked["values"]) <= 1 + 1e-6
+    assert "not why it answered" in looked["says"]
