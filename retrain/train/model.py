@@ -152,14 +152,15 @@ class Generator:
 
         Empty for a prompt that the format cannot ask, or that leaves no room for the answer.
         """
-        fitted = [self._whole(parts) for parts in self.format.rows(prompts, [completion] * len(prompts))]
+        fitted = [self.whole(parts) for parts in self.format.rows(prompts, [completion] * len(prompts))]
         return self._logprobs(fitted, batch_size)
 
     def cut(self, parts: Parts) -> int:
         """How many tokens of a question are cut off, after those that stay, so that its whole answer fits."""
         return max(0, len(parts.head) + len(parts.tail) - self.max_length)
 
-    def _whole(self, parts: Parts | Dropped) -> Fitted | None:
+    def whole(self, parts: Parts | Dropped) -> Fitted | None:
+        """A question, cut if it must be, with its whole answer; None where there is no room for it."""
         if isinstance(parts, Dropped) or (cut := self.cut(parts)) > max(0, len(parts.head) - parts.kept):
             return None
         head = [*parts.head[: parts.kept], *parts.head[parts.kept + cut :]]

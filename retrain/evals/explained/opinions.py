@@ -38,9 +38,11 @@ class Question:
 
     Attributes:
         outputs: texts -> the explained output, shape (n,).
-        ids: tokens of the text as the model reads it; `spans` where each lies in the text, empty for others.
+        ids: tokens of the text as the model reads it; `spans` where each lies in the text, of no length for
+            others; no spans where that is not known.
         baseline: tokens that stand for a text without words.
         score: tokens of shape (n, tokens) -> the explained output, shape (n,).
+        answer: how many tokens at the end are the answer, which attention is not asked about.
     """
 
     outputs: Callable[[Sequence[str]], Floats]
@@ -48,6 +50,7 @@ class Question:
     spans: Sequence[tuple[int, int]]
     baseline: Sequence[int]
     score: Callable[[torch.Tensor], torch.Tensor]
+    answer: int = 0
 
 
 def second_opinions(
@@ -79,13 +82,16 @@ Found = tuple[list[float | None], dict[str, Any]]
 def _asked(name: Opinion, record: TextExplanation, model: Any, question: Question, seed: int) -> Found:
     if name == "lime":
         return _lime(record, question, seed)
+    if not question.spans:
+        raise ValueError("the tokens of a chat are not those of its words")
     ask = _gradients if name == "integrated_gradients" else _attention
     return ask(record, model, question)
 
 
 def _lime(record: TextExplanation, question: Question, seed: int) -> Found:
     pieces = [word.piece for word in record.words]
-    read = _read(record, question)
+    shown = [i for i, word in enumerate(record.words) if word.value is not None or record.state == "withheld"]
+    read = {i: k for k, i in enumerate(shown)}
 
     def ask(masks: Any) -> Floats:
         texts = [
@@ -108,15 +114,11 @@ def _gradients(record: TextExplanation, model: Any, question: Question) -> Found
 
 
 def _attention(record: TextExplanation, model: Any, question: Question) -> Found:
-    tokens = attention(model, question.ids)
+    tokens = np.zeros(len(question.ids))
+    read = len(question.ids) - question.answer
+    tokens[:read] = attention(model, question.ids[:read])
     facts = {"method": "attention, mean of layers and heads", "unit": "share of attention"}
     return _by_word(record, question, tokens), facts
-
-
-def _read(record: TextExplanation, question: Question) -> dict[int, int]:
-    """By number of a word that the model reads, its place among those."""
-    values = _by_word(record, question, np.zeros(len(question.ids)))
-    return {i: k for k, i in enumerate(i for i, value in enumerate(values) if value is not None)}
 
 
 def _by_word(record: TextExplanation, question: Question, tokens: Floats) -> list[float | None]:

@@ -7,15 +7,18 @@ most 0, and adds over words, which a probability near 0 or 1 does not.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
+import torch
 
 from core.arrays import Floats
 from core.errors import AppError, InvalidError
 from monitor.explain.text import Reading, explain_texts
 from retrain.evals.explained.base import Asked, Document, ExplainedModel, document
+from retrain.evals.explained.opinions import Question, second_opinions
 from retrain.evals.explained.words import tokens
+from retrain.train.chat import PlainFormat
 from retrain.train.conversation import Dropped, read_conversation
 from retrain.train.model import Generator, load_generator
 
@@ -60,6 +63,10 @@ class ExplainedGenerator:
             return error
         if begun:
             record = replace(record, notes=(*record.notes, TURN))
+        if asked.opinions:
+            question = self._question(begun + ended(said), said, answer, lambda t: begun + ended(t))
+            found = second_opinions(asked.opinions, record, self.model.model, question, asked.seed)
+            record = replace(record, opinions=found)
         return document(record, model_answer=answer if own else None)
 
     def scores(self, prompts: Sequence[str], answer: str) -> Floats:
@@ -72,6 +79,28 @@ class ExplainedGenerator:
                 field="prediction",
             )
         return np.array([[float(line.sum())] for line in found])
+
+    def _question(self, asked: str, said: str, answer: str, ended: Callable[[str], str]) -> Question:
+        """The question with its answer as tokens. Of a chat only LIME can be asked: its tokens are not the text's."""
+        fitted = self.model.whole(self.model.format.rows([asked], [answer])[0])
+        assert fitted is not None  # it has been scored
+        spans = tokens(self.model.tokenizer, said)
+        head = fitted.answer
+        plain = isinstance(self.model.format, PlainFormat) and asked == said
+        of_head = ([(0, 0)] * head + spans)[-head:]
+        pad, told = int(cast(int, self.model.tokenizer.pad_token_id)), torch.tensor(fitted.ids[head:])
+
+        def score(ids: torch.Tensor) -> torch.Tensor:
+            logits = self.model.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, -ids.shape[1] :]
+            scores = torch.log_softmax(logits[:, head - 1 : -1].float(), dim=-1)
+            return scores.gather(2, told.to(ids.device).expand(len(ids), -1)[:, :, None])[:, :, 0].sum(dim=1)
+
+        spans = of_head + [(0, 0)] * len(told) if plain else []
+        return Question(
+            outputs=lambda texts: self.scores([ended(t) for t in texts], answer)[:, 0], ids=fitted.ids, spans=spans,
+            baseline=[pad if b > a else i for i, (a, b) in zip(fitted.ids, spans, strict=False)], score=score,
+            answer=len(told),
+        )  # fmt: skip
 
     def reading(self, answer: str) -> Reading:
         return Reading(

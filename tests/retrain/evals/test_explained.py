@@ -113,3 +113,14 @@ def test_second_opinions_stand_beside_the_record_with_their_agreement(tiny_base:
     assert sum(gradients["values"]) == pytest.approx(found["output"], abs=0.5)
     assert 0 <= sum(looked["values"]) <= 1 + 1e-6
     assert "not why it answered" in looked["says"]
+
+
+def test_an_answer_of_a_language_model_has_second_opinions_too(tiny_causal_base: Path, kept: Kept) -> None:
+    names = ("attention", "integrated_gradients", "lime")
+    answer = "we will look at your card"
+    request = asked(tiny_causal_base, ("my card is gone", answer), task="causal_lm", max_length=64, opinions=names)
+    (found,) = answered(kept, request)
+    opinions = found["opinions"]
+    assert {name: one["reason"] for name, one in opinions.items()} == dict.fromkeys(names)
+    assert all(value is not None for one in opinions.values() for value in one["values"])
+    assert abs(opinions["integrated_gradients"]["delta"]) < 0.5
