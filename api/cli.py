@@ -35,6 +35,7 @@ from api.commands import (
     plan,
     provenance,
     quarantine,
+    reasons,
     replay,
     report,
     retrain,
@@ -78,6 +79,11 @@ app.add_typer(serious.app, name="serious", help="Serious incidents: declare, cla
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
 app.add_typer(holds.app, name="hold", help="Legal holds against retention and erasure: add, list, release.")
+app.add_typer(
+    reasons.app,
+    name="reasons",
+    help="Reason codes of adverse decisions: of a decision, check a record without a service, tables of texts.",
+)
 app.add_typer(
     provenance.app,
     name="provenance",

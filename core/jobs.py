@@ -112,6 +112,24 @@ class ExplainBatchJob(Payload):
     batch_id: UUID
 
 
+class ReasonsJob(Payload):
+    """Give the reasons of one decision."""
+
+    name: ClassVar[str] = "retrain.reasons"
+    lane: ClassVar[Lane] = "explain"
+    model: str
+    event_id: str
+
+
+class AttributionsJob(Payload):
+    """Measure what each column counts in a window."""
+
+    name: ClassVar[str] = "retrain.attributions"
+    lane: ClassVar[Lane] = "explain"
+    model: str
+    window_id: UUID
+
+
 class EraseJob(Payload):
     """Remove a person's rows from everything derived from them, and prove it."""
 
@@ -131,7 +149,7 @@ JOBS: Final[Mapping[str, type[Payload]]] = {
     payload.name: payload
     for payload in (
         EvaluateJob, ConfirmJob, WhyJob, CausesJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob,
-        ExplainBatchJob, EraseJob, ReportJob,
+        ExplainBatchJob, ReasonsJob, AttributionsJob, EraseJob, ReportJob,
     )
 }  # fmt: skip
 

@@ -218,6 +218,7 @@ def measurements(
     db: Session,
     model_id: UUID,
     *,
+    monitor: str | None = None,
     metric: str | None = None,
     column: str | None = None,
     segments: Collection[str] = (),
@@ -232,7 +233,8 @@ def measurements(
         after: id of the last row of the previous page.
     """
     query = select(Measurement).where(Measurement.model_id == model_id)
-    for field, value in ((Measurement.metric, metric), (Measurement.column, column)):
+    named = ((Measurement.monitor, monitor), (Measurement.metric, metric), (Measurement.column, column))
+    for field, value in named:
         if value is not None:
             query = query.where(field == value)
     if segments:

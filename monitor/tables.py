@@ -16,6 +16,7 @@ SEVERITIES = ("info", "warning", "critical")  # from the least to the most sever
 QUARANTINE_STATES = ("released", "fixed", "discarded")
 MONITORS = (
     "drift", "kpi", "fairness", "concept", "quality", "volume", "silence", "estimate", "outcomes", "system",
+    "attribution",
 )  # fmt: skip
 
 # Segment of the monitor `estimate`: numbers of whole windows, kept apart from the realised ones of the same metric.

@@ -9,13 +9,14 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AppError, BusyError
-from core.jobs import ConsiderJob, EraseJob, ExplainBatchJob, ExplainJob, RunJob
+from core.jobs import AttributionsJob, ConsiderJob, EraseJob, ExplainBatchJob, ExplainJob, ReasonsJob, RunJob
 from core.queue import Retry
 from monitor.site import Site
 from retrain import store
 from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
 from retrain.explain import batch, single
+from retrain.reasons import decision, over_time
 from retrain.runs import steps
 from retrain.runs.consider import consider_policy
 from retrain.runs.elsewhere import look_after
@@ -106,6 +107,18 @@ def explain(site: Site, job: ExplainJob) -> Retry | None:
 def explain_batch(site: Site, job: ExplainBatchJob) -> Retry | None:
     """Compute the attributions of what is left of a batch."""
     return batch.run_batch(site, job)
+
+
+def reasons(site: Site, job: ReasonsJob) -> Retry | None:
+    """Give the reasons of one decision."""
+    decision.reason(site, job.model, job.event_id)
+    return None
+
+
+def attributions(site: Site, job: AttributionsJob) -> Retry | None:
+    """Measure what each column counts in a window."""
+    over_time.watch(site, job.model, job.window_id)
+    return None
 
 
 def _state(site: Site, run_id: UUID) -> str:

@@ -180,3 +180,37 @@ class ProvenanceDeclaration(Keyed, Bound, Base):
     entry: Mapped[int]  # index of its entry in the ledger; the last one about a content counts
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(100))
+
+
+class DecisionReasons(Keyed, Bound, Base):
+    """Reason codes of one decision under one spec revision, or why there are none. Once issued, they stay."""
+
+    __tablename__ = "decision_reasons"
+    __table_args__ = (
+        UniqueConstraint("model_id", "event_id", "spec_revision"),
+        CheckConstraint("state in ('issued', 'none', 'withheld')", name="state"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    event_id: Mapped[str] = mapped_column(String(200))
+    version: Mapped[str] = mapped_column(String(256))  # that was explained
+    spec_revision: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    table_version: Mapped[str] = mapped_column(String(64))
+    artifact: Mapped[str] = mapped_column(String(80))  # monitor.reasons.record: personal data, outside the ledger
+    created_at: Mapped[datetime]
+
+
+class AttributionReference(Keyed, Bound, Base):
+    """Attributions of rows of a population, without their inputs: what decisions and windows are compared with."""
+
+    __tablename__ = "attribution_reference"
+    __table_args__ = (UniqueConstraint("model_id", "key"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    key: Mapped[str] = mapped_column(String(80))  # digest of all that they follow from
+    population: Mapped[str] = mapped_column(String(100))  # `reference`, or the name of a data set
+    version: Mapped[str] = mapped_column(String(256))
+    rows: Mapped[int]
+    artifact: Mapped[str] = mapped_column(String(80))  # retrain.reasons.block
+    created_at: Mapped[datetime]

@@ -17,6 +17,7 @@ from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import Alert, Model, Window
 from monitor.upkeep.protected import protected_columns, reason_without_value, record_read, without_values
+from retrain.reasons.stored import shown_reasons, stored_reasons, told_reasons
 
 GROUPS: Final = ("category", "boolean")  # types whose values are groups, of which counts are shown
 HEADER: Final = "X-Assay-Withheld"
@@ -102,6 +103,23 @@ def refuse_explained_protected(site: Site, db: Session, caller: Caller, model: s
             f"{caller.role.value} lacks the permission {Permission.PROTECTED_READ.value}",
             permission=Permission.PROTECTED_READ.value,
         )
+
+
+def reasons_for(site: Site, db: Session, caller: Caller, model: str, event_id: str) -> dict[str, Any] | None:
+    """The reasons of a decision, None where nobody asked for them; findings about protected columns, and what these
+    count, only for whoever may read protected columns, which is recorded."""
+    row, protected, may = columns_for(site, db, caller, model)
+    held = stored_reasons(db, row.id, event_id)
+    if held is None:
+        return None
+    document = told_reasons(site, held)
+    hidden = protected | {*document["inputs"]["protected"]}
+    there = hidden & {*document["inputs"]["attributions"]}
+    if not may:
+        return shown_reasons(document, hidden)
+    if there:
+        record_read(site, caller, model, frozenset(there), "reasons", count=1)
+    return document
 
 
 def refuse_confirmed_protected(site: Site, db: Session, caller: Caller, model: str, compared: Sequence[str]) -> None:

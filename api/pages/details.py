@@ -78,7 +78,7 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
         raise NotFoundError(f"window {window_id} does not exist", window=str(window_id))
     model = store.model_of(db, window.model_id)
     measured = monitor_store.window_measurements(db, window_id)
-    order = ("kpi", "estimate", "fairness", "concept", "outcomes", "quality", "volume", "drift")
+    order = ("kpi", "estimate", "fairness", "concept", "attribution", "outcomes", "quality", "volume", "drift")
     deciding = [m for m in measured if m.monitor != "drift" or m.metric in DECIDING]
     deciding.sort(key=lambda m: (order.index(m.monitor), m.metric != "p_value"))
     others = [m for m in measured if m.monitor == "drift" and m.metric not in DECIDING]

@@ -14,6 +14,7 @@ from core import queue
 from core.errors import AppError, BusyError
 from core.jobs import (
     AnchorJob,
+    AttributionsJob,
     CausesJob,
     ConfirmJob,
     ConsiderJob,
@@ -23,6 +24,7 @@ from core.jobs import (
     ExplainBatchJob,
     ExplainJob,
     Payload,
+    ReasonsJob,
     ReportJob,
     RunJob,
     UpkeepJob,
@@ -54,6 +56,8 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
         _parsed(RunJob, retrain.jobs.run),
         _parsed(ExplainJob, retrain.jobs.explain),
         _parsed(ExplainBatchJob, retrain.jobs.explain_batch),
+        _parsed(ReasonsJob, retrain.jobs.reasons),
+        _parsed(AttributionsJob, retrain.jobs.attributions),
         _parsed(EraseJob, retrain.jobs.erase),
         _parsed(ReportJob, reports.jobs.build),
     )

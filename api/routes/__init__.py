@@ -26,6 +26,7 @@ from api.routes import (
     plan,
     provenance,
     quarantine,
+    reasons,
     reports,
     runs,
     schema,
@@ -40,8 +41,8 @@ from api.routes import (
 # Routes of class DirectRoute: rows arrive a thousand times as often as all other requests.
 DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router, logs.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-    events.router, explanations.router, traces.router, export.router, quarantine.router, health.router, models.router,
-    monitoring.router,
+    reasons.router, events.router, explanations.router, traces.router, export.router, quarantine.router, health.router,
+    models.router, monitoring.router,
     alerts.router, causes.router, incidents.router, notifications.router, maintenance.router, runs.router,
     versions.router, provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router,
     ledger.router,

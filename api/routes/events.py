@@ -18,7 +18,7 @@ from api.http.deps import Db, Out, ReadDb, SiteDep, form_of
 from api.http.direct import DirectRoute
 from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
-from api.http.protected import columns_for, refuse_explained_protected, withheld_header
+from api.http.protected import columns_for, reasons_for, refuse_explained_protected, withheld_header
 from core import queue
 from core.clock import written_time
 from core.errors import ConflictError, InvalidError
@@ -76,6 +76,7 @@ class ExplanationOut(Out):
     additivity_residual: float | None = None  # the largest of all outputs
     reason: str | None = None  # why no reasons are issued, where the state is withheld
     explanation: dict[str, Any] | None = None
+    reasons: dict[str, Any] | None = None  # the reason codes, where they were asked for before
 
 
 class ExplanationFailedError(ConflictError):
@@ -143,7 +144,9 @@ def explain(
     `opinions` asks for second opinions beside it: some of lime, integrated_gradients, attention, with commas.
     """
     refuse_explained_protected(site, db, caller, model)
-    return _explanation(site, db, model, event_id, response, _opinions(opinions))
+    found = _explanation(site, db, model, event_id, response, _opinions(opinions))
+    found.reasons = reasons_for(site, db, caller, model, event_id)
+    return found
 
 
 @router.get(
@@ -169,10 +172,12 @@ def explain_at(
     written = str(request.scope.get("raw_path") or b"", "latin-1")
     meant = written and not written.endswith(EXPLANATION)
     if meant or (site.events.event(model, event_id) is None and site.events.event(model, whole) is not None):
-        shown = _read(site, db, caller, model, whole, response)
+        shown = read_event(site, db, caller, model, whole, response)
         return JSONResponse(jsonable_encoder(shown), headers=dict(response.headers))
     refuse_explained_protected(site, db, caller, model)
-    return _explanation(site, db, model, event_id, response, _opinions(opinions))
+    found = _explanation(site, db, model, event_id, response, _opinions(opinions))
+    found.reasons = reasons_for(site, db, caller, model, event_id)
+    return found
 
 
 @router.get("/event")
@@ -181,13 +186,13 @@ def read(caller: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb, r
 
     Protected columns are left out, and named in X-Assay-Withheld, unless the caller may read them; that is recorded.
     """
-    return _read(site, db, caller, model, event_id, response)
+    return read_event(site, db, caller, model, event_id, response)
 
 
 @router.get("/events/{event_id:path}")
 def read_at(caller: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb, response: Response) -> dict[str, Any]:
     """The same under the event's own address, its id escaped. `.` and `..` are ids that no address can end in."""
-    return _read(site, db, caller, model, event_id, response)
+    return read_event(site, db, caller, model, event_id, response)
 
 
 def _opinions(written: str) -> tuple[Opinion, ...]:
@@ -221,7 +226,9 @@ def _explanation(
     )  # fmt: skip
 
 
-def _read(site: Site, db: Session, caller: Caller, model: str, event_id: str, response: Response) -> dict[str, Any]:
+def read_event(
+    site: Site, db: Session, caller: Caller, model: str, event_id: str, response: Response
+) -> dict[str, Any]:
     _, protected, may = columns_for(site, db, caller, model)
     event = _event(site, model, event_id)
     if may and (there := protected & {*event}):

@@ -23,6 +23,7 @@ LEADING: Final = (
     "quality",
     "outcomes",
     "concept",
+    "attribution",
     "system",
 )  # monitors, from the one whose sentence says most to a reader
 CHART_NAME: Final = "chart.png"

@@ -29,6 +29,8 @@ NEXT: Final[Mapping[str, str]] = {
     "fairness": "Look at the rates of the groups on the window's page, and tell the owner before a retrain.",
     "concept": "Inputs and outcomes no longer belong together as before: look at recent wrong answers, consider a "
     "retrain.",
+    "attribution": "Look at what the columns count for on the model's page: the model answers from other columns than "
+    "before, mostly because its inputs changed.",
     "quality": "Check the source of the column: such values usually come from a broken feed or a changed form.",
     "volume": "Check whether a source was added, lost or sent twice.",
     "silence": "Check that the application runs and still sends its events.",

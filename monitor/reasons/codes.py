@@ -74,6 +74,7 @@ class ReasonInputs:
         residual: |base + sum of attributions - output|; `tolerance` is the largest with which reasons are issued.
         protected: features that are protected attributes, or declared as derived from one: never a reason.
         most: the largest number of reasons.
+        cause: why the explanation gives no attributions, such as inputs that the model cannot read; None where it does.
     """
 
     decision: str
@@ -88,6 +89,7 @@ class ReasonInputs:
     table: ReasonTable
     protected: Sequence[str] = ()
     most: int = 4
+    cause: str | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,8 @@ def _withheld(given: ReasonInputs) -> str | None:
             f"the recorded decision is {given.decision!r}, and the explained version answers {given.explained!r} to "
             "the recorded inputs, so its attributions are those of another decision"
         )
+    if given.cause is not None:
+        return given.cause
     if not given.attributions:
         return "the explanation has no attributions"
     means = given.population.means

@@ -111,8 +111,8 @@ class Reasons(SpecPart):
 
 def features_of(spec: "ModelSpec") -> tuple[str, ...]:
     """The columns that the explained model reads."""
-    explain = getattr(spec, "explain", None)
-    return tuple(explain.features) if explain and explain.features else spec.with_role("input")
+    declared = spec.explain.features if spec.explain is not None else None
+    return declared if declared is not None else spec.with_role("input")
 
 
 def never_told(spec: "ModelSpec") -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.errors import AppError
-from core.jobs import ConsiderJob, EvaluateJob
+from core.jobs import AttributionsJob, ConsiderJob, EvaluateJob
 from monitor import store
 from monitor.reference import automatic, block_profiles, collect, origin, profile_job
 from monitor.service import CurrentSpec, spec_of
@@ -76,14 +76,14 @@ def evaluate(site: Site, model_name: str, *, turn_s: float | None = None) -> lis
             break
         if end is not None and time.monotonic() >= end:
             _request_rest(site, model_name)
-            _consider_retraining(site, current, touched)
+            _follow_up(site, current, touched)
             return touched
     if touched or any(closed.values()):
         touched += correct_windows(site, current, row, reached)
     touched += refresh_windows(site, current)
     concept.watch(site, current, row)
     later_verdicts.judge_again(site, current, row)
-    _consider_retraining(site, current, touched)
+    _follow_up(site, current, touched)
     return touched
 
 
@@ -91,6 +91,16 @@ def _request_rest(site: Site, model_name: str) -> None:
     with site.database.write() as db:
         key = f"monitor:{model_name}"
         queue.enqueue(db, EvaluateJob(model=model_name), now=site.clock.now(), dedupe_key=key, lock_key=key)
+
+
+def _follow_up(site: Site, current: CurrentSpec, touched: Sequence[UUID]) -> None:
+    """Ask for what follows from windows that were judged: attributions if they are watched, and the retrain policy."""
+    if current.spec.monitors.attribution is not None and touched:
+        with site.database.write() as db:
+            for window in dict.fromkeys(touched):
+                job = AttributionsJob(model=current.model.name, window_id=window)
+                queue.enqueue(db, job, now=site.clock.now(), dedupe_key=f"attributions:{window}")
+    _consider_retraining(site, current, touched)
 
 
 def _consider_retraining(site: Site, current: CurrentSpec, touched: Sequence[UUID]) -> None:

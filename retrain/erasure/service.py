@@ -74,6 +74,7 @@ def _derived(site: Site, case: Case) -> None:
 
 def _traces(site: Site, case: Case) -> None:
     traces.erase_explanations(site, case)
+    traces.erase_attributions(site, case)
     traces.scrub_jobs(site, case)
     traces.erase_leftovers(site, case)
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.held_folder import is_abandoned
-from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainBatchJob, ExplainJob, ReportJob, WhyJob
+from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainBatchJob, ExplainJob, ReasonsJob, ReportJob, WhyJob
 from core.queue import Job
 from governance import erasure
 from governance.binding.session import because_of_erasure
@@ -21,10 +21,11 @@ from retrain import store
 from retrain.erasure.datasets import touched
 from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
-from retrain.tables import ExplanationBatch, Run
+from retrain.tables import AttributionReference, DecisionReasons, ExplanationBatch, Run
 
 READERS: Final = tuple(
-    job.name for job in (EvaluateJob, ConfirmJob, WhyJob, CausesJob, ExplainJob, ExplainBatchJob, ReportJob)
+    job.name
+    for job in (EvaluateJob, ConfirmJob, WhyJob, CausesJob, ExplainJob, ExplainBatchJob, ReasonsJob, ReportJob)
 )
 
 
@@ -33,14 +34,15 @@ def closed_words(case: Case) -> str:
 
 
 def erase_explanations(site: Site, case: Case) -> None:
-    """Delete the explanations of erased events: their words are the person's."""
+    """Delete the explanations and reasons of erased events: their words and numbers are the person's."""
     with site.database.write() as db:
         ids = set(erasure.remembered(db, case, "ids"))
         rows = [row for row in _explanations(db, case) if row.event_id in ids]
         erasure.remember(db, case, "explanations", {row.artifact: row.version for row in rows})
     with site.database.read() as db:
         doomed = erasure.remembered(db, case, "explanations")
-        kept = {row.artifact for row in db.scalars(select(Explanation)) if row.id not in {r.id for r in rows}}
+        going = {row.id for row in rows}
+        kept = {row.artifact for row in _about_events(db) if row.id not in going}
     for artifact in doomed:
         if artifact not in kept:  # equal texts are explained by equal bytes; another person's stay
             site.artifacts.delete(artifact)
@@ -51,9 +53,30 @@ def erase_explanations(site: Site, case: Case) -> None:
                 db.delete(row)
 
 
-def _explanations(db: Session, case: Case) -> list[Explanation]:
+def _explanations(db: Session, case: Case) -> list[Explanation | DecisionReasons]:
     model = monitored.model(db, case.model)
-    return list(db.scalars(select(Explanation).where(Explanation.model_id == model.id)))
+    return [row for row in _about_events(db) if row.model_id == model.id]
+
+
+def _about_events(db: Session) -> list[Explanation | DecisionReasons]:
+    return [*db.scalars(select(Explanation)), *db.scalars(select(DecisionReasons))]
+
+
+def erase_attributions(site: Site, case: Case) -> None:
+    """Delete attributions of a reference, which may hold those of erased rows; they are computed again when needed."""
+    with site.database.write() as db:
+        because_of_erasure(db, case.id)
+        model = monitored.model(db, case.model)
+        rows = db.scalars(select(AttributionReference).where(AttributionReference.model_id == model.id)).all()
+        erasure.remember(db, case, "attributions", {row.artifact: row.version for row in rows})
+        for row in rows:
+            db.delete(row)
+    with site.database.read() as db:
+        doomed = erasure.remembered(db, case, "attributions")
+        kept = set(db.scalars(select(AttributionReference.artifact)))
+    for artifact in doomed:
+        if artifact not in kept:
+            site.artifacts.delete(artifact)
 
 
 def close_runs(site: Site, case: Case) -> None:

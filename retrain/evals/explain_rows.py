@@ -67,7 +67,7 @@ class RowsConfig(Frozen):
 def explain_rows(path: Path) -> None:
     config = load_config(path, RowsConfig)
     rows = pl.read_parquet(config.rows)
-    served = _served(config, rows)
+    served = served_of(config, rows)
     background = typed(pl.read_parquet(config.background), served.columns)
     attributing = Attributing(served, background, config.interventional, config.budget, config.seed)
     blocks = [one for part in rows.iter_slices(ROWS) for one in _block(config, served, attributing, part)]
@@ -83,7 +83,7 @@ def explain_rows(path: Path) -> None:
     write_json(config.output_dir / "facts.json", facts)
 
 
-def _served(config: RowsConfig, rows: pl.DataFrame) -> Served:
+def served_of(config: RowsConfig, rows: pl.DataFrame) -> Served:
     """The libraries of each are loaded here, and only where it is one of theirs."""
     if config.folder is not None:
         from retrain.evals.served.own import read_own

@@ -37,6 +37,16 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
         "explain",
         {"model": "loans", "batch_id": str(ID)},
     ),
+    "retrain.reasons": (
+        jobs.ReasonsJob(model="loans", event_id="e 1"),
+        "explain",
+        {"model": "loans", "event_id": "e 1"},
+    ),
+    "retrain.attributions": (
+        jobs.AttributionsJob(model="loans", window_id=ID),
+        "explain",
+        {"model": "loans", "window_id": str(ID)},
+    ),
     "retrain.erase": (jobs.EraseJob(erasure_id=ID), "default", {"erasure_id": str(ID)}),
     "reports.build": (jobs.ReportJob(report_id=ID), "default", {"report_id": str(ID)}),
 }

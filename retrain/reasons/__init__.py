@@ -1,0 +1,1 @@
+"""Reasons of single decisions and attributions over time, from attributions of rows of typed columns."""
