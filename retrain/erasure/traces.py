@@ -24,8 +24,7 @@ from retrain.runs.workspace import Workspace
 from retrain.tables import AttributionReference, DecisionReasons, ExplanationBatch, Run
 
 READERS: Final = tuple(
-    job.name
-    for job in (EvaluateJob, ConfirmJob, WhyJob, CausesJob, ExplainJob, ExplainBatchJob, ReasonsJob, ReportJob)
+    job.name for job in (EvaluateJob, ConfirmJob, WhyJob, CausesJob, ExplainJob, ExplainBatchJob, ReasonsJob, ReportJob)
 )
 
 
