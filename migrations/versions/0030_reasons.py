@@ -1,13 +1,13 @@
 """reasons of decisions, attributions of a reference, and the monitor of attributions
 
-Deploy: before the code. Follows 0028.
+Deploy: before the code. Follows 0029.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0029"
-down_revision = "0028"
+revision = "0030"
+down_revision = "0029"
 branch_labels = None
 depends_on = None
 
