@@ -98,7 +98,7 @@ def _loop(story: Story, plan: DemoPlan, base: Path, service: Service, setup: Set
         "events": sent + drifted + plan.later.height, "windows": len(story.windows(admin)),
         "champion": champion["version"],
         "page_key": admin.json("POST", "/api/v1/keys", json={"name": "demo-pages", "role": "operator"})["key"],
-        "first_alarm_window": first["number"], "run": run_["id"],
+        "first_alarm_window": first["number"], "drift_words": story.facts["drift_words"], "run": run_["id"],
         "files": {kind: str(path) for kind, path in files.items()}, "home": str(context.home),
     }  # fmt: skip
 
@@ -163,6 +163,7 @@ def _drift(context: _Context, closed: int) -> tuple[int, dict[str, Any]]:
             story.expect(window["verdict"] == "alarm", "the first window with new intents raised no alarm")
             first.append(window)
             _handle_alert(story, admin)
+            _why(story, plan, admin)
         decision = _latest_decision(story, admin)
         story.say(f"Retrain {'starts' if decision['fired'] else 'not yet'}: {decision['reason']}")
         fired = bool(decision["fired"])
@@ -249,6 +250,27 @@ def _handle_alert(story: Story, admin: Client) -> None:
     story.expect(found["confirmation"] is not None, f"the alert was not confirmed: {found['confirmation_error']}")
     columns = ", ".join(found["confirmation"]["drifted_columns"]) or "no column"
     story.say(f"Alert acknowledged. Evidently on the raw rows: drift in {columns}; report kept with the alert.")
+
+
+def _why(story: Story, plan: DemoPlan, admin: Client) -> None:
+    """Say what drove the drift; the words named must be those of the new intents."""
+    alerts = [a for a in admin.json("GET", f"/api/v1/models/{MODEL}/alerts")["items"] if a["monitor"] == "drift"]
+    path = f"/api/v1/alerts/{alerts[0]['id']}/why"
+    found = story.wait(
+        "the search for what drove the drift", lambda: (a := admin.json("GET", path))["state"] != "pending" and a
+    )
+    story.say(found["sentence"])
+    words = [w["word"] for d in found["figures"].get("drivers", ()) for w in d["words"] if w["window"] > w["reference"]]
+    foreign = [word for word in words if not _of_new_intents(plan, word)]
+    story.expect(not foreign, f"words were named that known requests use as much as new ones: {', '.join(foreign)}")
+    story.facts["drift_words"] = words
+
+
+def _of_new_intents(plan: DemoPlan, word: str) -> bool:
+    """Whether a larger share of the messages of new intents has this word than of the known ones."""
+    new = pl.col("category").is_in(plan.new_intents)
+    uses = pl.col("text").str.to_lowercase().str.contains(rf"\b{word}\b").mean()
+    return bool(plan.drift.filter(new).select(uses).item() > plan.quiet.select(uses).item())
 
 
 def _latest_decision(story: Story, admin: Client) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from governance.ledger.extends import Places
 from governance.ledger.selfcheck import verify_ledger
 from governance.tables import Erasure
 from governance.verify.findings import Finding
+from monitor.finding_tables import AlertFinding
 from monitor.notify.tables import Deploy, Maintenance
 from monitor.site import Site, open_site
 from monitor.tables import (
@@ -115,6 +116,11 @@ def _rest(db: Session, story: Story) -> None:
         model_id=model, alert_id=story.alert_id, window_id=window.id, metric="equalized_odds_difference",
         column="age_band", document={"value": 0.2, "sentences": ["Accuracy: b 70.0% of 400, a 90.0% of 400."]},
         computed_at=END,
+    ))  # fmt: skip
+    db.add(AlertFinding(
+        alert_id=story.alert_id, window_id=window.id, state="found", sentence="What changed most: `text`.",
+        figures={"about": "drift", "drivers": [{"column": "text", "weight": 0.9}]},
+        examples=[{"event_id": "e1", "by": ["text"]}], created_at=END,
     ))  # fmt: skip
     alert = db.get_one(Alert, story.alert_id)
     db.add(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))

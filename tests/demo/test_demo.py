@@ -19,6 +19,7 @@ def test_the_demo_closes_the_loop_and_leaves_a_bundle_that_verifies(tmp_path: Pa
     facts = json.loads(done.stdout)
     assert facts["champion"] == "v2"
     assert facts["first_alarm_window"] == 6  # of six quiet ones, 0 to 5, none alarmed
+    assert {"wallet", "virtual", "crypto", "carbon", "instalment"} & set(facts["drift_words"])
     assert facts["recovered"] >= 0.65
     assert facts["old_points"] <= 0.04
     vkey = (Path(facts["home"]) / "keys" / "ledger.vkey").read_text().strip()
