@@ -15,7 +15,7 @@ from monitor.why.classifier import Table, Told, told_apart
 from monitor.why.columns import Kind, SetAside, usable
 from monitor.why.cuts import Shares, cuts_of, level_shares, number_shares
 from monitor.why.separation import Area, Groups, area, grouped
-from monitor.why.terms import TextSide, VectorSide
+from monitor.why.terms import TextSide, VectorSide, parted
 
 FOLDS: Final = 5
 LEAST_ROWS: Final = 30  # of each side
@@ -158,7 +158,8 @@ class _Sides:
         self.table = Table(numbers, codes, wide)
 
     def texts(self, name: str) -> list[str | None]:
-        return pl.concat([as_strings(side[name]) for side in (self.reference, self.window)]).to_list()
+        both = pl.concat([as_strings(side[name]) for side in (self.reference, self.window)])
+        return [parted(text) for text in both.to_list()]
 
     def _coded(self, name: str) -> Ints:
         values = pl.concat([category_values(side, name) for side in (self.reference, self.window)])
@@ -195,7 +196,7 @@ def _driver(both: _Sides, name: str, weight: float, told: Told) -> Driver:
             values = level_shares(both.levels[name], codes[:cut], codes[cut:])
         case "text":
             words = told_words(both.texts(name), cut, told.gaps[name], both.people)
-    ranked = sorted(values, key=lambda v: (-abs(v.change), v.value))
+    ranked = sorted(values, key=lambda v: (-round(abs(v.change), 6), v.change < 0, v.value))
     changed = tuple(v for v in ranked if v.rows >= LEAST_LEVEL and v.change)[:MOST_VALUES]
     return Driver(name, kind, weight, changed, words)
 

@@ -17,11 +17,11 @@ from monitor.why.columns import Kind, SetAside, usable
 from monitor.why.cuts import Cuts, cuts_of, said
 from monitor.why.drift import LEAST_LEVEL, LEAST_ROWS, people_of, shared_levels
 from monitor.why.separation import grouped
+from monitor.why.terms import parted
 
 DEPTH: Final = 3
 MOST_LEAVES: Final = 3
 LEAST_LEAF: Final = 15  # rows of each half
-LEAST_GAIN: Final = 2.0  # standard errors that an answer adds, for it to be said
 MOST_LEVELS: Final = 30
 MOST_WORDS: Final = 60
 ERROR: Final = 0.05  # of naming a leaf that does not differ, all leaves together
@@ -159,7 +159,7 @@ def _word_tests(
     """Words that many people use, those first whose share differs most between lost and other cases of one half."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    texts, before = as_strings(window[name]).to_list(), as_strings(reference[name]).to_list()
+    texts, before = ([parted(text) for text in as_strings(side[name]).to_list()] for side in (window, reference))
     people = window[person].cast(pl.String).to_list() if person in window.columns else None
     shared = {w for w in shared_words(texts, people) if w not in ENGLISH_STOP_WORDS}
     used = [readable_words(text or "") for text in texts]
@@ -199,6 +199,7 @@ class _Path:
 
 def _leaves(tests: Sequence[_Test], lost: Flags, half: NDArray[np.bool_], seed: int) -> list[_Path]:
     """The leaves with more lost cases than elsewhere in the half that the tree is fitted on, the most first."""
+    from scipy.stats import norm
     from sklearn.tree import DecisionTreeClassifier
 
     features = np.column_stack([test.window for test in tests]).astype(np.float32)
@@ -215,11 +216,12 @@ def _leaves(tests: Sequence[_Test], lost: Flags, half: NDArray[np.bool_], seed: 
         walk(tree.children_right[node], (*answers, (test, True)))
 
     walk(0, ())
-    short = {frozenset(kept): kept for answers in ends if (kept := _needed(answers, lost, half))}
+    least = float(norm.isf(ERROR / 2 / len(tests)))  # the tree has chosen among all tests, so chance has as many tries
+    short = {frozenset(kept): kept for answers in ends if (kept := _needed(answers, lost, half, least))}
     ranked = []
     for kept in short.values():
-        if any(other < frozenset(kept) for other in short):
-            continue  # a wider one says it already
+        if any(other > frozenset(kept) for other in short):
+            continue  # a narrower one, each of whose answers is needed, says it more precisely
         path = _Path(_positive(kept, tests))
         own, rest = lost[half & path.window], lost[half & ~path.window]
         excess = float(own.mean() - rest.mean()) * len(own) if len(own) and len(rest) else 0.0
@@ -228,15 +230,15 @@ def _leaves(tests: Sequence[_Test], lost: Flags, half: NDArray[np.bool_], seed: 
     return [path for _, path in sorted(ranked, key=lambda r: -r[0])[:MOST_LEAVES]]
 
 
-def _needed(answers: Answers, lost: Flags, half: NDArray[np.bool_]) -> Answers:
-    """The answers without which fewer rows would be lost, beyond chance, in the half that the tree is fitted on."""
+def _needed(answers: Answers, lost: Flags, half: NDArray[np.bool_], least: float) -> Answers:
+    """The answers without which fewer rows would be lost, by so many standard errors, where the tree is fitted."""
     kept = answers
     while kept:
         gains = [_gain(kept, at, lost, half) for at in range(len(kept))]
-        least = int(np.argmin(gains))
-        if gains[least] >= LEAST_GAIN:
+        weakest = int(np.argmin(gains))
+        if gains[weakest] >= least:
             break
-        kept = (*kept[:least], *kept[least + 1 :])
+        kept = (*kept[:weakest], *kept[weakest + 1 :])
     return kept
 
 

@@ -8,12 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.arrays import Floats, Ints
+from monitor.explain.segments import pieces
 from monitor.profile.clusters import tokenise
 from monitor.redact.base import MARKER
 
 MAX_TERMS: Final = 4000
 INNER_FOLDS: Final = 3
 STRENGTH: Final = 1.0  # inverse of the L2 penalty
+
+
+def parted(text: str | None) -> str | None:
+    """A text with spaces between its words, also where its script has none, such as Chinese, Japanese or Thai."""
+    if not text or text.isascii():
+        return text
+    return " ".join(piece.strip() for piece in pieces(text))
 
 
 def terms_of(text: str | None) -> list[str]:

@@ -37,7 +37,9 @@ def _driver(driver: Driver) -> str:
         return f"`{driver.column}` has {'more' if more else 'fewer'} texts with {words}"
     if driver.values:
         return f"`{driver.column}` {_value(driver.values[0])}"
-    return f"`{driver.column}`"
+    if driver.kind == "text":
+        return f"`{driver.column}`, in no word that several people use"
+    return f"`{driver.column}` as a whole"
 
 
 def _value(found: Shares) -> str:
