@@ -67,7 +67,7 @@ class Told:
     gaps: dict[str, dict[str, float]]
 
 
-def told_apart(table: Table, groups: Groups, *, seed: int) -> Told:
+def told_apart(table: Table, groups: Groups, *, seed: int, tolerance: float = TOLERANCE) -> Told:
     """Fit the classifier once for each fold, and let it judge the rows of that fold.
 
     Raises:
@@ -85,7 +85,7 @@ def told_apart(table: Table, groups: Groups, *, seed: int) -> Told:
         raw = np.asarray(model.predict(features[held], raw_score=True), dtype=np.float64)
         parts = np.asarray(model.predict(features[held], pred_contrib=True), dtype=np.float64)
         gap = float(np.abs(parts.sum(axis=1) - raw).max())
-        if gap > TOLERANCE * max(1.0, float(np.abs(raw).max())):
+        if gap > tolerance * max(1.0, float(np.abs(raw).max())):
             raise ResidualError(f"contributions miss the margin by {gap:.2g}; no input is named by them", residual=gap)
         margin[held], shap[held], residual = raw, parts[:, :-1], max(residual, gap)
     return Told(margin, shap, residual, {name: dict(found) for name, found in gaps.items()})
