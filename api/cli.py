@@ -22,6 +22,7 @@ from api.commands import (
     erase,
     explain,
     export,
+    fairness,
     first_model,
     holds,
     ingest,
@@ -66,8 +67,8 @@ for command in (
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
     versions.approve, versions.attest, explain.explain,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
-    versions.card, versions.adapter, stop.stop, plan.plan, report.report, maintenance.deploy, erase.erase,
-    erase.erasures, backup.backup, backup.restore,
+    versions.card, versions.adapter, stop.stop, plan.plan, report.report, fairness.fairness, maintenance.deploy,
+    erase.erase, erase.erasures, backup.backup, backup.restore,
     replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)

@@ -1,7 +1,7 @@
 """The clock, as an interface: replay drives it by event time, tests set it; and periods of time that people give."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, Protocol
 
 from core.errors import InvalidError
@@ -43,6 +43,37 @@ def written_time(text: str) -> datetime:
     if not _DATE.match(text):
         raise ValueError(f"{text[:60]!r} is no time; write one such as 2026-01-31T08:00:00Z")
     return datetime.fromisoformat(text)
+
+
+def day_or_time(field: str, text: str, zone: tzinfo, *, last: bool) -> datetime:
+    """The time that somebody wrote, in UTC: of a day its beginning, or its end if it is the last day of a period.
+
+    Raises:
+        InvalidError: it is neither a day nor a time with a zone, or lies outside the calendar of UTC.
+    """
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+            day = date.fromisoformat(text)
+            return datetime.combine(day + timedelta(days=1) if last else day, time(), zone).astimezone(UTC)
+        at = written_time(text)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except OverflowError as error:
+        raise beyond_the_calendar(field, text) from error
+    except ValueError:
+        pass
+    raise InvalidError(
+        f"{field}: {text[:60]!r} is neither a day such as 2026-07-01 nor a time with its zone such as "
+        "2026-07-01T12:00:00Z",
+        field=field, value=text[:200],
+    )  # fmt: skip
+
+
+def beyond_the_calendar(field: str, text: str) -> InvalidError:
+    return InvalidError(
+        f"{field}: {text!r} lies at an end of the calendar, beyond which UTC has no time; give one from 1700 to 9998",
+        field=field, value=text,
+    )  # fmt: skip
 
 
 def check_period(begin: datetime | None, end: datetime | None) -> None:

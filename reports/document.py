@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from core.canonical import canonical
+from reports.fairness import FairnessAnswer
+from reports.parts import ReportPart, Unmeasured
 
 FORMAT = "assay-audit-report/1"
 Answer = Literal["held", "not held", "not measured", "none"]
-
-
-class ReportPart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ReportPeriod(ReportPart):
@@ -52,12 +48,6 @@ class VerdictLine(ReportPart):
     answer: Answer
     finding: str
     section: str
-
-
-class Unmeasured(ReportPart):
-    what: str
-    why: str
-    count: int | None
 
 
 class PlanLine(ReportPart):
@@ -408,6 +398,7 @@ class AuditReport(ReportPart):
     kpi: tuple[MeasureLine, ...]
     fairness: tuple[MeasureLine, ...]
     groups: tuple[GroupLine, ...]
+    fair: FairnessAnswer | None = None  # null in reports of before
     incidents: tuple[IncidentLine, ...] = ()
     serious: tuple[SeriousLine, ...] = ()
     alerts: tuple[AlertLine, ...]

@@ -39,7 +39,7 @@ from reports.facts.timelines import timeline
 from reports.lineage.graph import described, graph_of, node_of_report
 from reports.lineage.mlbom import mlbom_bytes
 from reports.render.bundle import write_bundle
-from reports.render.leaves import printed_leaves
+from reports.render.leaves import counts_members, printed_leaves
 from reports.render.pdf import typeset
 from reports.tables import Report
 from retrain.provenance.nodes import Nodes
@@ -48,7 +48,7 @@ from retrain.registry.stages import champion_document
 KINDS: Final = ("audit",)
 MEDIA_TYPES: Final = {
     "json": "application/json", "pdf": "application/pdf", "zip": "application/zip", "svg": "image/svg+xml",
-    "note": "text/plain; charset=utf-8", "jsonl": "application/jsonl",
+    "note": "text/plain; charset=utf-8", "jsonl": "application/jsonl", "counts": "application/octet-stream",
 }  # fmt: skip
 TIMELINE: Final = "timeline.svg"
 
@@ -259,6 +259,7 @@ def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
             members[f"datasets/{name}.json"] = canonical(dataset.model_dump())
     if document.bound is not None and document.bound.entries is not None and not document.bound.changes:
         members[ROWS] = printed_leaves(db, json.loads(content))
+        members |= counts_members(db, document)
     model = store.model_of(db, row.model_id)
     members["provenance/graph.json"] = canonical(graph_of(db, model).document)
     champion = champion_at(store.versions(db, row.model_id), row.period_to)

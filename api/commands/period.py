@@ -1,11 +1,11 @@
 """The period that a command is about: the last days, two dates, or a quarter, in one time zone."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from core.clock import written_time
+from core.clock import beyond_the_calendar, day_or_time
 from core.errors import InvalidError
 
 DEFAULT_DAYS: Final = 30
@@ -52,8 +52,8 @@ def period(
                 f"days: {days} is no length of a period; give 1 to {MAX_DAYS:,}", field="days", value=days
             )
         return now - timedelta(days=days or DEFAULT_DAYS), now
-    begin = _at("from", start, where, last=False)
-    until = _at("to", end, where, last=True) if end is not None else now
+    begin = day_or_time("from", start, where, last=False)
+    until = day_or_time("to", end, where, last=True) if end is not None else now
     if begin == until and start == end:
         raise InvalidError(
             f"to: --from and --to are the same time, {begin.isoformat()}; give a later --to", field="to", value=end
@@ -76,25 +76,6 @@ def _zone(name: str) -> ZoneInfo:
         ) from error
 
 
-def _at(field: str, text: str, zone: ZoneInfo, *, last: bool) -> datetime:
-    """A day's beginning (its end, if it is the last day), or the time that the text says."""
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            day = date.fromisoformat(text)
-            return datetime.combine(day + timedelta(days=1) if last else day, time(), zone).astimezone(UTC)
-        at = written_time(text)
-        if at.tzinfo is not None:
-            return at.astimezone(UTC)
-    except OverflowError as error:
-        raise _beyond_the_calendar(field, text) from error
-    except ValueError:
-        pass
-    raise InvalidError(
-        f"{field}: {text!r} is neither a day such as 2026-07-01 nor a time with its zone such as 2026-07-01T12:00:00Z",
-        field=field, value=text,
-    )  # fmt: skip
-
-
 def _quarter(text: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
     local = now.astimezone(zone)
     if text.lower() == "last":
@@ -106,17 +87,10 @@ def _quarter(text: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, dateti
     try:
         begin = datetime(year, 3 * number - 2, 1, tzinfo=zone).astimezone(UTC)
     except OverflowError as error:
-        raise _beyond_the_calendar("quarter", text) from error
+        raise beyond_the_calendar("quarter", text) from error
     if begin >= now:
         raise InvalidError(f"quarter: {text} has not begun", field="quarter", value=text)
     if (year, number) == (9999, 4):
         return begin, now
     end = datetime(year + number // 4, 3 * (number % 4) + 1, 1, tzinfo=zone).astimezone(UTC)
     return begin, min(end, now)
-
-
-def _beyond_the_calendar(field: str, text: str) -> InvalidError:
-    return InvalidError(
-        f"{field}: {text!r} lies at an end of the calendar, beyond which UTC has no time; give one from 1700 to 9998",
-        field=field, value=text,
-    )  # fmt: skip

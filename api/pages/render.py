@@ -38,7 +38,7 @@ SHAPES: Final = {
     "ok": "●", "alarm": "▲", "unknown": "×", "open": "▲", "acknowledged": "◐", "resolved": "●", "pass": "●",
     "fail": "▲", "critical": "▲", "warning": "△", "info": "○",
     "promoted": "●", "rejected": "▲", "failed": "▲", "champion": "●", "ready": "●", "queued": "○", "retired": "○",
-    "candidate": "○", "challenger": "○", "shadow": "○", "canary": "○",
+    "fair": "●", "not fair": "▲", "cannot say": "×", "candidate": "○", "challenger": "○", "shadow": "○", "canary": "○",
 }  # fmt: skip
 CLASSES: Final = {"▲": "alarm", "△": "alarm", "●": "ok"}
 
@@ -59,7 +59,8 @@ def _environment() -> Environment:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.filters.update(
-        number=number, time=time, moment=moment, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
+        number=number, time=time, moment=moment, mark=mark, shape=shape,
+        pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
         short=lambda d: (d or "–").removeprefix("sha256:")[:12], pretty=lambda v: json.dumps(v, indent=2, default=str),
         said=said,
         nopath=without_paths,
@@ -101,6 +102,12 @@ def mark(word: str) -> Markup:
     return Markup('<span class="status {}"><span aria-hidden="true">{}</span> {}</span>').format(
         kind, shape, word.replace("_", " ")
     )
+
+
+def shape(word: str) -> Markup:
+    """The shape and colour of a status, beside words of one's own."""
+    found = SHAPES.get(word, "○")
+    return Markup('<span class="{}" aria-hidden="true">{}</span>').format(CLASSES.get(found, "muted"), found)
 
 
 def page(template: str, *, caller: Caller | None, status: int = 200, **facts: Any) -> HTMLResponse:

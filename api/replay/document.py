@@ -71,6 +71,8 @@ def _window(window: Window, measured: Sequence[Any]) -> dict[str, Any]:
         {
             "metric": m.metric, "by": m.column, "value": m.value, "low": m.low, "high": m.high, "reason": m.reason,
             "limit": m.limit, "alarm": m.alarm, "n": m.n, "not_judged": not_judged(m.details),
+            "positive": m.details.get("positive"), "class_assumed": bool(m.details.get("class_assumed", False)),
+            "definition": m.details.get("definition"), "between": m.details.get("between"),
             "groups": m.details.get("groups", []),
         }
         for m in measured

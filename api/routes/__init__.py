@@ -12,6 +12,7 @@ from api.routes import (
     events,
     explanations,
     export,
+    fairness,
     health,
     holds,
     incidents,
@@ -42,7 +43,7 @@ from api.routes import (
 DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router, logs.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     reasons.router, events.router, explanations.router, traces.router, export.router, quarantine.router, health.router,
-    models.router, monitoring.router,
+    models.router, monitoring.router, fairness.router,
     alerts.router, causes.router, incidents.router, notifications.router, maintenance.router, runs.router,
     versions.router, provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router,
     ledger.router,

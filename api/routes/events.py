@@ -1,29 +1,25 @@
 """Routes that receive events and outcomes, and return one event or its explanation."""
 
-import hashlib
 import json
 import time
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, get_args
-from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, ReadDb, SiteDep, form_of
 from api.http.direct import DirectRoute
+from api.http.explaining import explained_version, request_explanation
 from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
 from api.http.protected import columns_for, reasons_for, refuse_explained_protected, withheld_header
-from core import queue
 from core.clock import written_time
-from core.errors import ConflictError, InvalidError
-from core.jobs import ExplainJob, Opinion
-from core.queue import Job
+from core.errors import InvalidError
+from core.jobs import Opinion
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.errors import EventNotFoundError
@@ -77,10 +73,6 @@ class ExplanationOut(Out):
     reason: str | None = None  # why no reasons are issued, where the state is withheld
     explanation: dict[str, Any] | None = None
     reasons: dict[str, Any] | None = None  # the reason codes, where they were asked for before
-
-
-class ExplanationFailedError(ConflictError):
-    code = "explanation_failed"
 
 
 @ingest_router.post("/events", response_model=ReceiptOut, openapi_extra=ROW_BODIES | NEWEST)
@@ -212,11 +204,11 @@ def _explanation(
 ) -> ExplanationOut:
     found = store.model(db, model)
     event = _event(site, model, event_id)
-    version = _explained_version(db, found.id, event["version"])
+    version = explained_version(db, found.id, event["version"])
     stored = retrained.explanation(db, found.id, event_id, version)
     document = None if stored is None else json.loads(site.artifacts.get(stored.artifact))
     if stored is None or document is None or not {*document.get("opinions", ())}.issuperset(opinions):
-        _request_explanation(site, db, model, event_id, opinions)
+        request_explanation(site, db, model, event_id, opinions)
         response.status_code = 202
         return ExplanationOut(event_id=event_id, state="queued", version=version)
     withheld = document.get("state") == "withheld"
@@ -244,22 +236,3 @@ def _event(site: Site, model: str, event_id: str) -> dict[str, Any]:
     if event is None:
         raise EventNotFoundError(model, event_id)
     return event
-
-
-def _explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
-    """Return the version that the job explains: the one that answered if registered, else the champion."""
-    registered = {row.version: row.stage for row in retrained.versions(db, model_id)}
-    champion = next((version for version, stage in registered.items() if stage == "champion"), answered_by)
-    return answered_by if answered_by in registered else champion
-
-
-def _request_explanation(site: Site, db: Session, model: str, event_id: str, opinions: tuple[Opinion, ...]) -> None:
-    """Queue the computation once; a failed computation is reported, not repeated silently."""
-    asked = "".join(f":{name}" for name in opinions)
-    key = f"explain:{model}:{hashlib.sha256((event_id + asked).encode()).hexdigest()}"  # ids may be longer than keys
-    last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
-    if last is not None and last.state == "failed":
-        raise ExplanationFailedError(f"this decision could not be explained: {last.error}", event_id=event_id)
-    if last is None or last.state == "done":
-        job = ExplainJob(model=model, event_id=event_id, opinions=opinions)
-        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=key)

@@ -65,15 +65,35 @@ def insert(random: Random, members: Members) -> Named:
 def _figure(random: Random, members: Members) -> None:
     """Another figure, verdict, alert or decision in the report."""
     report: dict[str, Any] = json.loads(members[REPORT])
-    kind = random.choice(["kpi", "windows", "alerts", "decisions", "health"])
+    kind = random.choice(["kpi", "windows", "alerts", "decisions", "health", "fairness", "groups", "fair", "counts"])
+    if kind in ("fair", "counts"):
+        _fair(random, report, members, kind)
+        return
     if kind == "health" or not report[kind]:
         report["health"] = "Quiet since the first day."
     elif random.random() < 0.3:
         report[kind].pop()
     else:
         line = random.choice(report[kind])
-        name = {"kpi": "value", "windows": "verdict", "alerts": "sentence", "decisions": "reason"}[kind]
-        line[name] = 0.9712 if kind == "kpi" else "ok" if line[name] != "ok" else "alarm"
+        name = {"windows": "verdict", "alerts": "sentence", "decisions": "reason"}.get(kind, "value")
+        line[name] = 0.9712 if name == "value" else "ok" if line[name] != "ok" else "alarm"
+    members[REPORT] = canonical(report)
+
+
+def _fair(random: Random, report: dict[str, Any], members: Members, kind: str) -> None:
+    """Another answer about fairness: a rate, a hidden group, a disparity; or other counts behind it."""
+    counted = sorted(name for name in members if name.startswith("fairness/"))
+    if kind == "counts" and counted:
+        name = random.choice(counted)
+        members[name] = members[name][:-1] + bytes([members[name][-1] ^ 1])
+        return
+    fair = report["fair"]
+    if not fair["groups"] or random.random() < 0.3:
+        fair["answer"] = "fair" if fair["answer"] != "fair" else "not fair"
+    elif random.random() < 0.3:
+        fair["groups"].pop()
+    else:
+        random.choice(random.choice(fair["groups"])["rates"])["value"] = 0.9712
     members[REPORT] = canonical(report)
 
 

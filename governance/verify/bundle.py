@@ -16,6 +16,7 @@ that was packed otherwise since then is judged by the same content (`governance.
 - `ledger/entries.jsonl`: all entries up to the checkpoint, one canonical JSON object per line.
 - `ledger/checkpoint.note`: the checkpoint whose root those entries hash to.
 - `ledger/rows.jsonl`: leaves of the rows that the report prints (`governance.verify.printed`).
+- `fairness/WINDOW.counts`: the counts of groups that a window stored (`governance.verify.fair`).
 - `report.json`: the report; a `report.created` entry holds its digest.
 """
 
@@ -234,7 +235,7 @@ class _BundleCheck:
             self.facts = replace(self.facts, printed=f"not held against the ledger: {words}")
             return
         try:
-            printed = hold_printed(report, self.members[ROWS], entries)
+            printed = hold_printed(report, self.members, entries)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._add("rows.leaves", ROWS, f"leaves of what {REPORT} prints", f"they cannot be read ({error})")
             return

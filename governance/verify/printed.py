@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from governance.proof import merkle
 from governance.verify.entries import canonical_object
+from governance.verify.fair import counted_keys, hold_fairness
 from governance.verify.findings import Finding
 from governance.verify.rows import KINDS, ExpectedRows, Key, RowState, hash_of, shown
 
@@ -65,14 +66,18 @@ def printed_keys(report: Mapping[str, Any], rows: Mapping[Key, RowState]) -> set
     """The rows that a report prints."""
     measured = _measured(rows)
     found = {_key(part, table, line, measured) for part, table, _, _ in _PARTS for line in report.get(part) or ()}
-    return {key for key in found if key is not None}
+    return {key for key in found if key is not None} | counted_keys(report, rows)
 
 
-def hold_printed(report: Mapping[str, Any], member: bytes, entries: Sequence[bytes]) -> Printed:
-    """Hold a report's lines against leaves, and the leaves against the roots in the entries of the log."""
+def hold_printed(report: Mapping[str, Any], members: Mapping[str, bytes], entries: Sequence[bytes]) -> Printed:
+    """Hold a report's lines against leaves, and the leaves against the roots in the entries of the log.
+
+    Args:
+        members: of the bundle, by path; `ledger/rows.jsonl` is one of them.
+    """
     printed, expected, until = Printed(), ExpectedRows(), int(report["bound"]["entries"])
     last = -1
-    for number, line in enumerate(member.splitlines()):
+    for number, line in enumerate(members[ROWS].splitlines()):
         try:
             index, leaves = _read(line)
             entry = canonical_object(entries[index])[0] if last < index < min(until, len(entries)) else None
@@ -105,7 +110,35 @@ def hold_printed(report: Mapping[str, Any], member: bytes, entries: Sequence[byt
                 continue
             printed.held += 1
             printed.findings += _differ(where, line, columns, state)
+            if part == "fairness":
+                printed.findings += _differ_in_details(where, line, state)
+    _hold_groups(printed, report, expected, measured)
+    held, found = hold_fairness(report, members, expected.rows)
+    printed.held += held
+    printed.findings += found
     return printed
+
+
+def _hold_groups(
+    printed: Printed, report: Mapping[str, Any], expected: ExpectedRows, measured: Mapping[tuple[Any, ...], Key]
+) -> None:
+    """The groups of each window's fairness against what its measurement says of them."""
+    for position, line in enumerate(report.get("groups") or ()):
+        where = f"report.json groups[{position}]"
+        key = measured.get((str(line["window"]), "fairness", str(line["metric"]), str(line["column"]), ""))
+        if key is None:
+            printed.findings.append(Finding("report.unbound", where, "a leaf in the ledger", "none for this line"))
+            continue
+        state = expected.rows[key]
+        groups = {str(g.get("group")): g for g in (state.read().get("details") or {}).get("groups") or ()}
+        group = groups.get(str(line["group"]), {})
+        low, high = (group.get("intervals") or {}).get(line["rate"]) or (None, None)
+        bound = {"n": group.get("n"), "value": (group.get("rates") or {}).get(line["rate"]), "low": low, "high": high}
+        printed.held += 1
+        for name, value in bound.items():
+            if not _equal(value, line.get(name), time=False):
+                expects = f"{line['group']} {name} {shown(value)} (entry {state.entry})"
+                printed.findings.append(Finding("report.line", where, expects, f"{name} {shown(line.get(name))}"))
 
 
 def _read(line: bytes) -> tuple[int, list[str]]:
@@ -140,6 +173,20 @@ def _differ(where: str, line: Mapping[str, Any], columns: Mapping[str, str], sta
         if not _equal(bound, told, name in _TIMES):
             expected = f"{name} {shown(bound)} (entry {state.entry})"
             yield Finding("report.line", where, expected, f"{name} {shown(told)}")
+
+
+def _differ_in_details(where: str, line: Mapping[str, Any], state: RowState) -> Iterator[Finding]:
+    """What a measurement of fairness says beside its value: what was computed, of which class, between which groups."""
+    details = state.read().get("details") or {}
+    bound = {
+        "definition": details.get("definition"), "positive": details.get("positive"),
+        "class_assumed": bool(details.get("class_assumed")),
+        "between": " and ".join(details.get("between") or ()) or None,
+    }  # fmt: skip
+    for name, value in bound.items():
+        if name in line and not _equal(value, line[name], time=False):
+            expected = f"{name} {shown(value)} (entry {state.entry})"
+            yield Finding("report.line", where, expected, f"{name} {shown(line[name])}")
 
 
 def _equal(bound: Any, told: Any, time: bool) -> bool:

@@ -74,14 +74,20 @@ def withheld(lines: Sequence[doc.VerdictLine], bound: doc.BoundRows) -> tuple[do
 
 
 def health_of_page(db: Session, model: Model, health: Health) -> Health:
-    """The health that a page shows: that rows were changed, wherever they were.
+    """The health that a page shows: that rows were changed, wherever they were."""
+    sentence = rows_changed(db, model)
+    return health if sentence is None else Health("alarm", sentence)
+
+
+def rows_changed(db: Session, model: Model) -> str | None:
+    """What a page says instead of figures if rows were changed outside Assay; None if none was.
 
     A page checks them itself while there are few; of many it tells what the worker found within the last hour.
     """
     first = select(LedgerBinding.leaves).limit(FEW // LEAST).subquery()  # each page asks, and a ledger only grows
     if (db.scalar(select(func.sum(func.length(first.c.leaves)))) or 0) > FEW:
         sentence = standing(db, model.name)
-        return health if sentence is None else Health("alarm", f"{sentence} {NOTHING}")
+        return None if sentence is None else f"{sentence} {NOTHING}"
     bind, now = db.get_bind(), time.monotonic()
     until, verdict = _CHECKED.get(bind, (0.0, None))
     if verdict is None or now >= until:
@@ -89,4 +95,4 @@ def health_of_page(db: Session, model: Model, health: Health) -> Health:
         ended = time.monotonic()
         _CHECKED[bind] = (ended + RESTS * (ended - now), verdict)
     findings = verdict.of_model(str(model.id))
-    return Health("alarm", f"{changed_words(findings)} {NOTHING}") if findings else health
+    return f"{changed_words(findings)} {NOTHING}" if findings else None

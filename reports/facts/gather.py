@@ -20,6 +20,7 @@ from reports.facts.alerts import alert_line, decision_line, incident_lines, seri
 from reports.facts.bound import bound_rows, stated, withheld
 from reports.facts.citations import Citations
 from reports.facts.execution import execution_lines
+from reports.facts.fairness import fairness_answer, own_values
 from reports.facts.measures import drift_lines, group_lines, measure_line
 from reports.facts.standing import champion_at, health_at
 from reports.facts.versions import run_line, version_line
@@ -109,6 +110,9 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         windows=tuple(window_line(w, citations) for w in windows),
         drift=tuple(line for w in windows for line in drift_lines(w, spec)),
         visible=visible_lines(windows, spec), kpi=kpi, fairness=fairness,
+        fair=fairness_answer(
+            db, found.model, spec, since, until, hidden=own_values(spec), changed=sentence if bound.changes else None
+        ),
         groups=tuple(line for m in found.measured if m.monitor == "fairness" for line in group_lines(m)),
         incidents=incident_lines(store.incidents(db, {a.incident_id for a in found.alerts}), alerts, known),
         serious=serious_lines(serious.listed(db, found.model.id), since, known, citations),

@@ -2,17 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.canonical import canonical
 from governance.binding.entries import binding_entries
+from governance.verify.fair import member_of
 from governance.verify.printed import printed_keys
 from governance.verify.rows import KINDS, WITHHELD, ExpectedRows, Key, hash_of, unpack
+from monitor.tables import FairnessCounts
+from reports.document import AuditReport
 from reports.facts.bound import UNPRINTED
 
-_WHOLE = ("measurement", "trigger_decision")  # everything that a report prints anyway
+AT_ONCE: Final = 500  # variables of one statement
+_WHOLE = ("measurement", "trigger_decision", "fairness_counts")  # everything that a report prints anyway
 
 
 def printed_leaves(db: Session, report: Mapping[str, Any]) -> bytes:
@@ -33,6 +39,19 @@ def printed_leaves(db: Session, report: Mapping[str, Any]) -> bytes:
         if any(leaf.count(" ") > 1 for leaf in leaves):
             lines.append(canonical({"entry": index, "leaves": leaves}) + b"\n")
     return b"".join(lines)
+
+
+def counts_members(db: Session, report: AuditReport) -> dict[str, bytes]:
+    """The stored counts that the answer about fairness adds up, as members of the bundle."""
+    if report.fair is None:
+        return {}
+    windows = [UUID(window) for window in report.fair.counted]
+    found = dict[str, bytes]()
+    for at in range(0, len(windows), AT_ONCE):
+        query = select(FairnessCounts.window_id, FairnessCounts.data)
+        rows = db.execute(query.where(FairnessCounts.window_id.in_(windows[at : at + AT_ONCE])))
+        found |= {member_of(str(window)): data for window, data in rows}
+    return found
 
 
 def _shown(leaf: str, keys: set[Key]) -> str:

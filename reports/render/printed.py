@@ -9,8 +9,11 @@ from typing import Any, Final
 
 from reports.document import AuditReport, RunLine
 from reports.facts import runs
+from reports.facts.fairness_chart import shown_rates
+from reports.fairness import FairnessAnswer
 from reports.wording.phrases import brief_words, column_words, held_words, unit_words
 
+MAX_GROUPS: Final = 40  # of one table of groups in print
 LONGEST: Final = 700  # characters of one text in print
 _CUT: Final = " […] (cut in print, whole in report.json)"
 _MACHINE: Final = re.compile(r"(?:sha256:)?[0-9a-f]{32,64}|[0-9a-f-]{36}|\d{4}-\d\d-\d\dT\S+")
@@ -47,6 +50,8 @@ def printable(report: AuditReport, *, plain: bool = False) -> dict[str, Any]:
     data = report.model_dump(mode="json", exclude={"runs", "groups"})
     newest = max((g.end for g in report.groups), default=None)
     data["groups"] = [g.model_dump(mode="json") for g in report.groups if g.end == newest]
+    if report.fair is not None:
+        data["fair"] = _fair(report.fair)
     for line, decision in zip(data["decisions"], report.decisions, strict=True):
         line["reason"] = brief_words(decision.reason, decision.triggers)
         line["held"] = held_words(decision.triggers, decision.blocked_by)
@@ -59,6 +64,25 @@ def printable(report: AuditReport, *, plain: bool = False) -> dict[str, Any]:
     shortened: dict[str, Any] = _shortened(data, plain)
     shortened["identity"] |= whole  # of a fixed length, and readers need every character
     return shortened
+
+
+def _fair(fair: FairnessAnswer) -> dict[str, Any]:
+    """The groups as tables of the rates that fit a page; report.json has every rate and every group."""
+    data = fair.model_dump(mode="json", exclude={"groups", "disparities"})
+    data["disparities"] = [d.model_dump(mode="json", exclude={"history"}) for d in fair.disparities]
+    data["tables"] = []
+    for by in dict.fromkeys(cell.by for cell in fair.groups):
+        cells = [cell for cell in fair.groups if cell.by == by]
+        largest = {id(cell) for cell in sorted(cells, key=lambda cell: -cell.n)[:MAX_GROUPS]}
+        rates = shown_rates(cells)
+        lines = [
+            cell.model_dump(mode="json", exclude={"rates"})
+            | {"rates": [r.model_dump(mode="json") for r in cell.rates if r.rate in rates]}
+            for cell in cells
+            if id(cell) in largest
+        ]
+        data["tables"].append({"by": by, "rates": list(rates), "lines": lines, "left": len(cells) - len(lines)})
+    return data
 
 
 def _run(run: RunLine) -> dict[str, Any]:

@@ -4,12 +4,8 @@ from collections.abc import Sequence
 
 from monitor.spec.model import ModelSpec
 from monitor.tables import Window
-from reports.document import (
-    MeasureLine,
-    PlanLine,
-    Unmeasured,
-    VisibleLine,
-)
+from reports.document import MeasureLine, PlanLine, VisibleLine
+from reports.parts import Unmeasured
 from reports.wording.phrases import unit_of
 
 

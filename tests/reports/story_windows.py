@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from monitor.tables import Measurement, ReferenceRow, Window
+import polars as pl
+
+from monitor.fairness.counts import count
+from monitor.fairness.counts_codec import encode
+from monitor.fairness.grouping import Grouping
+from monitor.tables import FairnessCounts, Measurement, ReferenceRow, Window
 from tests.reports.story_teller import START, STEP, Teller
 
 SENTENCES = {
@@ -49,6 +54,7 @@ def window(
     _measure(t, row, "drift", "p_value", p, reason, 500, limit=0.01, alarm=drifted)
     _performance(t, row, accuracy, labels)
     _fairness(t, row, accuracy, labels, drifted=drifted, limit=0.15 if i < 9 else 0.12)
+    _counts(t, row, i)
     return row
 
 
@@ -91,6 +97,25 @@ def _fairness(t: Teller, row: Window, accuracy: float, labels: int, *, drifted: 
     _measure(
         t, row, "fairness", "equalized_odds_difference", gap, None, labels, column="age_band", low=gap / 2,
         high=gap + 0.05, limit=limit, details={"groups": groups, "method": "bootstrap within groups"},
+    )  # fmt: skip
+
+
+def _counts(t: Teller, row: Window, i: int) -> None:
+    """The rows of a window by age band: half of them of two intents each, the last few without an outcome."""
+    bands = ["18-34"] * 231 + ["35-54"] * 168 + ["55+"] * 89 + [None] * 12
+    rows = pl.DataFrame(
+        {
+            "age_band": bands, "prediction": [("card lost", "transfer")[j * 7 % 3 % 2] for j in range(500)],
+            "outcome": [None if j % 25 == 0 else ("card lost", "transfer")[(j + i) * 7 % 3 % 2] for j in range(500)],
+        },
+        schema_overrides={"age_band": pl.String, "outcome": pl.String},
+    )  # fmt: skip
+    counts = count(rows, Grouping(("age_band",)), prediction="prediction", outcome="outcome")
+    t.add(
+        FairnessCounts(
+            model_id=t.model.id, window_id=row.id, rows=counts.rows, labelled=counts.labelled, data=encode(counts),
+            computed_at=row.closed_at,
+        )
     )  # fmt: skip
 
 

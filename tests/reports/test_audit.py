@@ -217,7 +217,7 @@ def test_what_was_not_measured_is_named_with_its_reason(site: Site, story: Story
     assert answers["Did equalized odds difference stay inside its limit?"] == "held"
     small = [g for g in report.groups if g.group == "unknown"]
     assert small
-    assert all(g.value is None and g.reason == "below the minimum group size" and g.n == 12 for g in small)
+    assert all(g.value is not None and g.reason is not None and "not compared" in g.reason and g.n == 12 for g in small)
 
 
 @SQLITE_FIRST

@@ -42,6 +42,10 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "decision": (lambda r: altered(r, "decisions", "fired", True), "decisions[0]: report.line; expected fired false"),
     "verdict": (lambda r: altered(r, "windows", "verdict", "alarm"), "windows[0]: report.line; expected verdict"),
     "added": (lambda r: r["decisions"].append({"id": "none"}), "decisions[2]: report.unbound"),
+    "class": (lambda r: altered(r, "fairness", "positive", "no"), "fairness[0]: report.line; expected positive"),
+    "rate": (lambda r: altered(r, "groups", "value", 0.5), "report.json groups[0]: report.line; expected 18-34 value"),
+    "size": (lambda r: altered(r, "groups", "n", 7), "report.json groups[0]: report.line; expected 18-34 n 231"),
+    "group": (lambda r: altered(r, "groups", "group", "x"), "report.json groups[0]: report.line; expected x n null"),
     "other": (lambda r: altered(r, "kpi", "segment", "x"), "kpi[0]: report.unbound"),
 }
 
@@ -51,7 +55,7 @@ def test_a_figure_that_is_not_the_bound_one_is_named(site: Site) -> None:
     entries = files[ENTRIES].splitlines()
 
     def held(report: dict[str, Any], leaves: bytes = files[ROWS]) -> Printed:
-        return hold_printed(json.loads(canonical(report)), leaves, entries)
+        return hold_printed(json.loads(canonical(report)), files | {ROWS: leaves}, entries)
 
     whole = held(json.loads(files["report.json"]))
     assert (whole.findings, whole.held > 50) == ([], True)

@@ -1,0 +1,98 @@
+"""`assay fairness MODEL`: was it fair over a period, for whom, how sure?"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from api.commands.models import ModelName, client, model_path
+from api.commands.output import JsonFlag, console, emit_json
+from api.commands.period import period
+from core.clock import SystemClock
+
+WRONG: Final = 1  # exit code of "not fair" and "cannot say"
+
+
+def fairness(
+    model: ModelName,
+    start: Annotated[
+        str | None, typer.Option("--from", help="first day of the period, such as 2026-07-01, or a time with its zone")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="last day of the period, or the time at which it ends; without it, now")
+    ] = None,
+    quarter: Annotated[str | None, typer.Option(help="a quarter such as 2026Q3, or `last`")] = None,
+    by: Annotated[str | None, typer.Option(help="protected columns, parted by commas; without it, all")] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="columns in one intersection at most")] = None,
+    positive: Annotated[str | None, typer.Option(help="class whose rates are compared; else the declared one")] = None,
+    metric: Annotated[str | None, typer.Option(help="only this disparity")] = None,
+    check: Annotated[bool, typer.Option("--check", help="exit code 1 unless the answer is fair")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Was it fair over a period, for whom, how sure? From the stored counts of its windows."""
+    asked: dict[str, Any] = {"by": by, "depth": depth, "positive": positive, "metric": metric}
+    if start or quarter or end:
+        begin, until = period(SystemClock().now(), start=start, end=end, quarter=quarter)
+        asked |= {"from": begin.isoformat(), "to": until.isoformat()}
+    query = {name: value for name, value in asked.items() if value is not None}
+    found = client().json("GET", f"{model_path(model)}/fairness", params=query)
+    if as_json:
+        emit_json(found)
+    else:
+        _print(found)
+    if check and found["answer"] != "fair":
+        raise typer.Exit(WRONG)
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    for sentence in (found["sentence"], *found["sentences"]):
+        console.print(sentence.replace("`", ""), markup=False)
+    _table(
+        "Disparities", ("disparity", "by", "value", "low", "high", "limit", "verdict", "between"),
+        (
+            (
+                d["metric"].replace("_", " "), d["by"], *map(_number, (d["value"], d["low"], d["high"])),
+                "-" if d["limit"] is None else f"{d['limit_word']} {d['limit']:g}", d["verdict"],
+                ", ".join(f"{g['group']} {_number(g['value'])} (n = {g['n']:,})" for g in d["groups"]) or "-",
+            )
+            for d in found["disparities"]
+        ),
+    )  # fmt: skip
+    for named in dict.fromkeys(cell["by"] for cell in found["groups"]):
+        cells = [cell for cell in found["groups"] if cell["by"] == named]
+        rates = [rate["rate"] for rate in cells[0]["rates"]]
+        _table(
+            f"Groups by {named}", ("group", "n", "with outcome", *(rate.replace("_", " ") for rate in rates)),
+            (
+                (
+                    cell["group"] + (" (small)" if cell["small"] else ""), f"{cell['n']:,}", f"{cell['labelled']:,}",
+                    *map(_rate, cell["rates"]),
+                )
+                for cell in cells
+            ),
+        )  # fmt: skip
+
+
+def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    listed = [tuple(row) for row in rows]
+    if not listed:
+        return
+    table = Table(title=title, title_justify="left", show_edge=False)
+    for column in columns:
+        right = column not in ("disparity", "by", "verdict", "between", "group")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*row)
+    console.print()
+    console.print(table, markup=False)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    if rate["value"] is None:
+        return "-"
+    return f"{_number(rate['value'])} ({_number(rate['low'])} to {_number(rate['high'])})"

@@ -1,0 +1,46 @@
+"""Ask for the explanation of one decision: which version is explained, and the job that does it."""
+
+import hashlib
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import queue
+from core.errors import ConflictError
+from core.jobs import ExplainJob, Opinion
+from core.queue import Job
+from monitor.site import Site
+from retrain import store as retrained
+
+
+class ExplanationFailedError(ConflictError):
+    code = "explanation_failed"
+
+
+def explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
+    """The version that the job explains: the one that answered if registered, else the champion."""
+    registered = {row.version: row.stage for row in retrained.versions(db, model_id)}
+    champion = next((version for version, stage in registered.items() if stage == "champion"), answered_by)
+    return answered_by if answered_by in registered else champion
+
+
+def newest_request(db: Session, model: str, event_id: str, opinions: tuple[Opinion, ...] = ()) -> Job | None:
+    """The job that was asked for last, in whatever state."""
+    key = _key(model, event_id, opinions)
+    return db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
+
+
+def request_explanation(site: Site, db: Session, model: str, event_id: str, opinions: tuple[Opinion, ...] = ()) -> None:
+    """Queue the computation once; a failed computation is reported, not repeated silently."""
+    last = newest_request(db, model, event_id, opinions)
+    if last is not None and last.state == "failed":
+        raise ExplanationFailedError(f"this decision could not be explained: {last.error}", event_id=event_id)
+    if last is None or last.state == "done":
+        job = ExplainJob(model=model, event_id=event_id, opinions=opinions)
+        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=_key(model, event_id, opinions))
+
+
+def _key(model: str, event_id: str, opinions: tuple[Opinion, ...]) -> str:
+    asked = "".join(f":{name}" for name in opinions)
+    return f"explain:{model}:{hashlib.sha256((event_id + asked).encode()).hexdigest()}"  # ids may be longer than keys

@@ -1,0 +1,163 @@
+"""The page of one decision: what was asked and answered, and why, as the records of its explanations say."""
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.http.auth import requires
+from api.http.deps import Db, ReadDb, SiteDep, StorableText
+from api.http.explaining import explained_version, newest_request, request_explanation
+from api.http.protected import columns_for, refuse_explained_protected
+from api.pages.render import Form, PageRoute, page
+from core.errors import ForbiddenError, InvalidError
+from governance.access.roles import Caller, Permission
+from monitor.errors import EventNotFoundError
+from monitor.site import Site
+from monitor.tables import Explanation
+from monitor.upkeep.protected import record_read
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+EventId = Annotated[StorableText, Query(min_length=1, max_length=200)]
+MOST_ROWS: Final = 500  # of one table of a record
+DEEPEST: Final = 4  # parts within parts; what lies deeper is shown as JSON
+FIRST: Final = (
+    "state", "reason", "label", "output", "base_value", "residual", "tolerance", "unit", "method", "codes", "words",
+    "columns", "features", "attributions", "counterfactuals",
+)  # fmt: skip
+HIDDEN: Final = frozenset({"piece"})  # a word with the white space around it, which no reader needs
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTable:
+    """A list of a record as a table; `total` counts the lines it was cut from."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    numeric: frozenset[int]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordParts:
+    """A record, or a part of one, whatever its kind put into it."""
+
+    facts: tuple[tuple[str, Any], ...]
+    tables: tuple[RecordTable, ...]
+    inner: tuple[tuple[str, "RecordParts"], ...]
+    rest: tuple[tuple[str, str], ...]  # what fits none of these, as JSON
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExplanation:
+    """The stored explanation of one version; `withheld` says why it gives no reasons."""
+
+    version: str
+    digest: str
+    created_at: datetime
+    residual: float | None
+    withheld: str | None
+    parts: RecordParts
+
+
+@router.get("/models/{name}/event")
+def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: EventId) -> HTMLResponse:
+    model, protected, may = columns_for(site, db, caller, name)
+    event = site.events.event(name, event_id)
+    if event is None:
+        raise EventNotFoundError(name, event_id)
+    if may and (there := protected & {*event}):
+        record_read(site, caller, name, there, "event", count=1, since=event["ts"], until=event["ts"])
+    elif not may:
+        event = {key: value for key, value in event.items() if key not in protected}
+    refused, records = _records(site, db, caller, name, event_id)
+    job = newest_request(db, name, event_id)
+    return page(
+        "event.html", caller=caller, model=model, event_id=event_id, event=_plain(event), records=records,
+        refused=refused, withheld=sorted(protected) if not may else [], job=job,
+        version=explained_version(db, model.id, str(event["version"])),
+        api=f"/api/v1/models/{name}/explanations?{urlencode({'event_id': event_id})}",
+    )  # fmt: skip
+
+
+@router.post("/models/{name}/event/explain")
+def explain(caller: Reader, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    """Queue an explanation of the event that the form names."""
+    refuse_explained_protected(site, db, caller, name)
+    event_id = form.get("event_id", "")
+    if not event_id:
+        raise InvalidError("event_id: is empty; give the id of an event", field="event_id", value="")
+    if site.events.event(name, event_id) is None:
+        raise EventNotFoundError(name, event_id)
+    request_explanation(site, db, name, event_id)
+    return RedirectResponse(f"/models/{name}/event?{urlencode({'event_id': event_id})}", 303)
+
+
+def _records(
+    site: Site, db: Session, caller: Caller, name: str, event_id: str
+) -> tuple[str | None, list[ShownExplanation]]:
+    """The records of an event, newest first; or why this caller may not read them."""
+    try:
+        refuse_explained_protected(site, db, caller, name)
+    except ForbiddenError as error:
+        return error.message, []
+    model = columns_for(site, db, caller, name)[0]
+    query = select(Explanation).where(Explanation.model_id == model.id, Explanation.event_id == event_id)
+    rows = db.scalars(query.order_by(Explanation.created_at.desc())).all()
+    return None, [_shown(row, json.loads(site.artifacts.get(row.artifact))) for row in rows]
+
+
+def _shown(row: Explanation, document: dict[str, Any]) -> ShownExplanation:
+    withheld = str(document.get("reason") or "no reason is given") if document.get("state") == "withheld" else None
+    return ShownExplanation(
+        row.version, row.artifact, row.created_at, row.additivity_residual, withheld, _parts(document, DEEPEST)
+    )
+
+
+def _parts(document: dict[str, Any], deepest: int) -> RecordParts:
+    facts, tables = list[tuple[str, Any]](), list[RecordTable]()
+    inner, rest = list[tuple[str, RecordParts]](), list[tuple[str, str]]()
+    for key in sorted(document, key=lambda key: (FIRST.index(key) if key in FIRST else len(FIRST), key)):
+        value = document[key]
+        if value is None or isinstance(value, str | int | float):
+            facts.append((key, value))
+        elif isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+            tables.append(_table(key, value))
+        elif isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
+            facts.append((key, _listed(value)))
+        elif isinstance(value, dict) and deepest:
+            if value:
+                inner.append((key, _parts(value, deepest - 1)))
+        else:
+            rest.append((key, json.dumps(value, indent=2, ensure_ascii=False)))
+    return RecordParts(tuple(facts), tuple(tables), tuple(inner), tuple(rest))
+
+
+def _listed(values: list[Any]) -> str:
+    return ("; ".join(map(str, values)) or "none") if len(values) <= 20 else f"{len(values):,} values"
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> RecordTable:
+    headers = tuple(name for name in dict.fromkeys(name for row in rows for name in row) if name not in HIDDEN)
+    cells = tuple(tuple(_cell(row.get(name)) for name in headers) for row in rows[:MOST_ROWS])
+    numeric = frozenset(i for i in range(len(headers)) if all(isinstance(row[i], int | float | None) for row in cells))
+    return RecordTable(title, headers, cells, numeric, len(rows))
+
+
+def _cell(value: Any) -> Any:
+    """A number stays one, so that it is printed as one; a boolean and what is nested become text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def _plain(event: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(key, v.isoformat() if isinstance(v, datetime | date) else v) for key, v in event.items()]
