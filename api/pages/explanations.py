@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import requires
 from api.http.deps import Db, ReadDb, SiteDep, StorableText
 from api.http.explaining import explained_version, newest_request, request_explanation
-from api.http.protected import columns_for, refuse_explained_protected
+from api.http.protected import columns_for, reasons_for, refuse_explained_protected
 from api.pages.render import Form, PageRoute, page
 from core.errors import ForbiddenError, InvalidError
 from governance.access.roles import Caller, Permission
@@ -79,10 +79,12 @@ def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: E
     elif not may:
         event = {key: value for key, value in event.items() if key not in protected}
     refused, records = _records(site, db, caller, name, event_id)
+    reasons = None if refused else reasons_for(site, db, caller, name, event_id)
     job = newest_request(db, name, event_id)
     return page(
         "event.html", caller=caller, model=model, event_id=event_id, event=_plain(event), records=records,
-        refused=refused, withheld=sorted(protected) if not may else [], job=job,
+        reasons=None if reasons is None else _parts(reasons, DEEPEST), refused=refused,
+        withheld=sorted(protected) if not may else [], job=job,
         version=explained_version(db, model.id, str(event["version"])),
         api=f"/api/v1/models/{name}/explanations?{urlencode({'event_id': event_id})}",
     )  # fmt: skip
