@@ -10,6 +10,7 @@ import polars as pl
 from core.errors import InsufficientDataError
 from monitor import store
 from monitor.confirm.confirm import AlertContext
+from monitor.fairness.grouping import grouped_by
 from monitor.redact import presidio
 from monitor.redact.columns import every_rule, redacted, redaction_key
 from monitor.reference.choose_rows import reference_rows
@@ -91,18 +92,12 @@ def _lost(
         if not rules:
             raise InsufficientDataError(f"the spec no longer names {alert.metric}")
         return of_kpi(spec, rules[0], window, reference, labelled)
-    mine = [m for m in measured if m.column == alert.column] or measured
-    by = [name for name in spec.with_role("protected") if name in _named(alert.column, spec)]
-    if not mine or not by:
-        raise InsufficientDataError("the window has no groups to compare")
-    return of_fairness(spec, alert.metric, by, mine[0].details, window, reference, labelled)
-
-
-def _named(column: str, spec: ModelSpec) -> set[str]:
-    """The protected columns that a measurement's column names; several of them for groups of several."""
-    if column in spec.columns:
-        return {column}
-    return {name for name in spec.with_role("protected") if name in column.replace(",", " ").split()}
+    for rule in spec.monitors.fairness:
+        for by in rule.groupings:
+            mine = [m for m in measured if m.column == grouped_by(by)]
+            if mine and rule.name == alert.metric and grouped_by(by) == alert.column:
+                return of_fairness(spec, rule, by, mine[0].details, window, reference, labelled)
+    raise InsufficientDataError("the window has no groups to compare")
 
 
 def _of_drift(site: Site, spec: ModelSpec, alert: Alert, reference: pl.DataFrame, window: pl.DataFrame) -> Question:

@@ -9,22 +9,27 @@ import polars as pl
 
 from core.arrays import Floats
 from core.errors import InsufficientDataError
+from monitor.fairness import FAIRNESS
 from monitor.kpi import KPIS
-from monitor.levels import answer
 from monitor.profile.coding import category_values, number_values
 from monitor.spec.model import ModelSpec
-from monitor.spec.monitors import KpiRule
+from monitor.spec.monitors import FairnessRule, KpiRule
 from monitor.why.cuts import percent, said
-from monitor.windows.stored_levels import answer_types, comparable
+from monitor.windows.stored_levels import comparable
 
 USUAL: Final = 0.9  # quantile of the reference beyond which a number is lost
 LEAST_USUAL: Final = 30  # rows of the reference that give it; fewer, and the window's own upper fifth is lost
 UPPER_FIFTH: Final = 0.8
 LEAST_GROUP: Final = 30  # rows of a group that may be the harmed one
-# Fairness metrics by what happens to the harmed: of rows whose true class is positive, of those whose is not, of all.
-MISSED: Final = ("true_positive", "tpr", "fnr", "false_negative", "equal_opportunity", "recall")
-ACCUSED: Final = ("false_positive", "fpr", "tnr", "true_negative")
-REFUSED: Final = ("demographic_parity", "selection", "impact", "four_fifths", "parity")
+# Rates of fairness metrics by what happens to the harmed.
+MISSED: Final = ("true_positive_rate", "false_negative_rate")
+ACCUSED: Final = ("false_positive_rate", "true_negative_rate")
+BELIED: Final = ("positive_predictive_value", "false_discovery_rate")
+OVERLOOKED: Final = ("negative_predictive_value", "false_omission_rate")
+WRONG: Final = ("accuracy", "treatment", "calibration_error", "exact_match")
+OF_SCORE: Final = ("mean_score", "scoring_rate", "standardised_score")
+OF_PREDICTION: Final = ("mean_prediction", "standardised_prediction")
+OF_ERROR: Final = ("mean_error", "mean_absolute_error", "root_mean_squared_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +86,10 @@ def _of_column(spec: ModelSpec, name: str, higher_is_better: bool, sides: Sequen
     )
 
 
-def _usual(reference: Floats, window: Floats) -> float:
+def _usual(reference: Floats, window: Floats, usual: float = USUAL, own: float = UPPER_FIFTH) -> float:
     """The limit of usual numbers, rounded to three digits: the same for each window of a reference."""
     known = reference[np.isfinite(reference)]
-    values, share = (known, USUAL) if len(known) >= LEAST_USUAL else (window[np.isfinite(window)], UPPER_FIFTH)
+    values, share = (known, usual) if len(known) >= LEAST_USUAL else (window[np.isfinite(window)], own)
     if not len(values):
         raise InsufficientDataError("no row has a number")
     return float(f"{np.quantile(values, share):.3g}")
@@ -114,47 +119,56 @@ def _answered(spec: ModelSpec, labelled: pl.DataFrame) -> pl.DataFrame:
 
 
 def of_fairness(
-    spec: ModelSpec, metric: str, by: Sequence[str], details: Mapping[str, Any], window: pl.DataFrame,
+    spec: ModelSpec, rule: FairnessRule, by: Sequence[str], details: Mapping[str, Any], window: pl.DataFrame,
     reference: pl.DataFrame, labelled: Sequence[pl.DataFrame],
 ) -> Lost:  # fmt: skip
     """The harmed group's rows, and which of them were harmed.
 
     Args:
-        by: protected columns whose groups the metric compares.
-        details: of the measurement: the positive class, where it compares one.
+        by: protected columns whose groups are compared.
+        details: of the measurement: the positive class, where the metric compares one.
 
     Raises:
-        InsufficientDataError: no class, or no group of 30 rows.
+        InsufficientDataError: no class counts as positive, no group has 30 rows, or the metric is about no answers.
     """
-    positive = _positive(spec, details)
-    prediction = pl.col("prediction").cast(pl.String)
-    if any(part in metric for part in REFUSED) and "predictive" not in metric:
-        if positive is None:
-            raise InsufficientDataError("no class counts as positive, so no case is lost or not")
-        sides = [s.with_columns(prediction=pl.col(spec.with_role("prediction")[0])) for s in (window, reference)]
-        return _harmed([s.with_columns(lost=prediction != positive) for s in sides], by, f"not answered {positive!r}")
-    if spec.target is None:
-        raise InsufficientDataError("no outcome fits the prediction")
-    sides = [_answered(spec, side) for side in labelled]
-    truth = pl.col("outcome").cast(pl.String)
-    sides = [s.with_columns(lost=(prediction != truth).fill_null(value=True)) for s in sides]
+    rates = {rate.name for rate in FAIRNESS[rule.metric].rates}
+    name = spec.with_role("prediction")[0]
+    if rates & {*OF_SCORE, *OF_PREDICTION}:
+        column = spec.with_role("score")[0] if rates & {*OF_SCORE} else name
+        values = [number_values(side, column) for side in (window, reference)]
+        limit = -_usual(-values[1], -values[0], 0.5, 0.5)
+        marked = [s.with_columns(lost=pl.Series(v < limit)) for s, v in zip((window, reference), values, strict=True)]
+        return _harmed(marked, by, f"{column} below {said(limit)}")
+    positive = details.get("positive")
+    if rates & {"selection_rate"}:
+        sides = [s.with_columns(prediction=category_values(s, name)) for s in (window, reference)]
+        return _harmed([s.with_columns(lost=pl.col("prediction") != _known(positive)) for s in sides], by,
+                       f"not answered {positive!r}")  # fmt: skip
+    if spec.target is None or not rates & {*MISSED, *ACCUSED, *BELIED, *OVERLOOKED, *WRONG, *OF_ERROR}:
+        raise InsufficientDataError(f"{rule.metric} says nothing about single answers")
+    found = _of_answers(spec, labelled)
+    if rates & {*WRONG, *OF_ERROR} or spec.task != "classification":
+        return _harmed((found.window, found.reference), by, found.words)
+    sides = [
+        s.with_columns(category_values(s, c) for c in ("prediction", "outcome"))
+        for s in (found.window, found.reference)
+    ]
+    yes, truly = pl.col("prediction") == _known(positive), pl.col("outcome") == _known(positive)
+    kinds = [
+        (rates & {*MISSED}, truly, f"missed though {positive!r}"),
+        (rates & {*ACCUSED}, ~truly, f"answered {positive!r} though not"),
+        (rates & {*BELIED}, yes, f"answered {positive!r} though not"),
+        (rates & {*OVERLOOKED}, ~yes, f"missed though {positive!r}"),
+    ]
+    chosen = [([s.filter(within.fill_null(value=False)) for s in sides], words) for has, within, words in kinds if has]
+    rows, words = max(chosen, key=lambda kind: _spread(kind[0][0], by))  # of several, where groups differ more
+    return _harmed(rows, by, words)
+
+
+def _known(positive: str | None) -> str:
     if positive is None:
-        return _harmed(sides, by, "wrong")
-    missed = [s.filter(truth == positive) for s in sides], f"missed though {positive!r}"
-    accused = [s.filter(truth != positive) for s in sides], f"answered {positive!r} though not"
-    if "odds" in metric:  # either kind of error; the one in which groups differ more
-        rows, words = max((missed, accused), key=lambda kind: _spread(kind[0][0], by))
-        return _harmed(rows, by, words)
-    if any(part in metric for part in MISSED):
-        return _harmed(missed[0], by, missed[1])
-    if any(part in metric for part in ACCUSED):
-        return _harmed(accused[0], by, accused[1])
-    return _harmed(sides, by, "wrong")
-
-
-def _positive(spec: ModelSpec, details: Mapping[str, Any]) -> str | None:
-    declared = details.get("positive")
-    return None if declared is None else answer(str(declared), truth="boolean" in answer_types(spec))
+        raise InsufficientDataError("no class counts as positive, so no case is lost or not")
+    return positive
 
 
 def _rates(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:

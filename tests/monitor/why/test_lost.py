@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from core.errors import InsufficientDataError
+from monitor.spec.monitors import FairnessRule
 from monitor.spec.parse import parse_spec
 from monitor.why.columns import Kind
 from monitor.why.losses import of_fairness, of_kpi
@@ -104,12 +106,33 @@ def test_the_harmed_group_is_that_with_the_larger_share_whatever_the_metric_comp
         "answer": ["yes", "no"] * 50 + ["no", "no"] * 50 + ["no", "no"] * 25,
     })  # fmt: skip
     for metric, words in (
-        ("demographic_parity_difference", "not answered 'yes'"), ("equalized_odds_difference", "missed though 'yes'"),
-        ("true_positive_rate_ratio", "missed though 'yes'"), ("accuracy_difference", "wrong"),
+        ("demographic_parity_difference", "not answered 'yes'"), ("impact_ratio", "not answered 'yes'"),
+        ("equalized_odds_difference", "missed though 'yes'"), ("true_positive_rate_ratio", "missed though 'yes'"),
+        ("false_omission_rate_difference", "missed though 'yes'"), ("accuracy_score_difference", "wrong"),
     ):  # fmt: skip
-        found = of_fairness(classes, metric, ["age"], {"positive": "yes"}, rows, rows, (rows, rows))
+        rule = FairnessRule(metric=metric, by=("age",))
+        found = of_fairness(classes, rule, ["age"], {"positive": "yes"}, rows, rows, (rows, rows))
         assert found.words == words
         assert found.among.startswith("among age = 'young' (")
+    for metric, positive, reason in (
+        ("base_rate_difference", "yes", "base_rate_difference says nothing about single answers"),
+        ("equal_opportunity_difference", None, "no class counts as positive, so no case is lost or not"),
+    ):
+        rule = FairnessRule(metric=metric, by=("age",))
+        with pytest.raises(InsufficientDataError, match=reason):
+            of_fairness(classes, rule, ["age"], {"positive": positive}, rows, rows, (rows, rows))
+
+
+def test_an_intersection_is_a_group_and_a_score_below_the_usual_is_lost() -> None:
+    scored = spec("classification", {"metric": "accuracy", "min": 0.9}, sure={"role": "score", "type": "number"})
+    rows = pl.DataFrame({
+        "age": ["old", "young"] * 100, "sex": ["f"] * 100 + ["m"] * 100, "answer": ["yes"] * 200,
+        "sure": [0.9 if i % 2 or i < 100 else 0.1 for i in range(200)],
+    })  # fmt: skip
+    rule = FairnessRule(metric="mean_score_difference", by=("age", "sex"), depth=2)
+    found = of_fairness(scored, rule, ["age", "sex"], {}, rows, rows, (rows, rows))
+    assert found.words == "sure below 0.9"
+    assert found.among == "among age = 'old' and sex = 'm' (100 % of 50 rows, 0 % of all others)"
 
 
 def found_again() -> LostFinding:
