@@ -56,6 +56,15 @@ class CausesJob(Payload):
     model: str | None = None  # whose turn it is
 
 
+class FlipsJob(Payload):
+    """Ask the champion again with terms or values of inputs swapped."""
+
+    name: ClassVar[str] = "retrain.flips"
+    lane: ClassVar[Lane] = "explain"
+    model: str
+    alert_id: UUID | None = None  # the fairness alert for which it is asked
+
+
 class UpkeepJob(Payload):
     """Apply retention to a model's tables, compact and clean them."""
 
@@ -148,8 +157,8 @@ class ReportJob(Payload):
 JOBS: Final[Mapping[str, type[Payload]]] = {
     payload.name: payload
     for payload in (
-        EvaluateJob, ConfirmJob, WhyJob, CausesJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob, ExplainJob,
-        ExplainBatchJob, ReasonsJob, AttributionsJob, EraseJob, ReportJob,
+        EvaluateJob, ConfirmJob, WhyJob, CausesJob, FlipsJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob,
+        ExplainJob, ExplainBatchJob, ReasonsJob, AttributionsJob, EraseJob, ReportJob,
     )
 }  # fmt: skip
 

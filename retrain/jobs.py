@@ -9,13 +9,23 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AppError, BusyError
-from core.jobs import AttributionsJob, ConsiderJob, EraseJob, ExplainBatchJob, ExplainJob, ReasonsJob, RunJob
+from core.jobs import (
+    AttributionsJob,
+    ConsiderJob,
+    EraseJob,
+    ExplainBatchJob,
+    ExplainJob,
+    FlipsJob,
+    ReasonsJob,
+    RunJob,
+)
 from core.queue import Retry
 from monitor.site import Site
 from retrain import store
 from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
 from retrain.explain import batch, single
+from retrain.flips import ask_flips
 from retrain.reasons import decision, over_time
 from retrain.runs import steps
 from retrain.runs.consider import consider_policy
@@ -141,6 +151,12 @@ def _fail(site: Site, run_id: UUID, code: str, words: str) -> None:
     work = Workspace.of(site.settings, run_id)
     keep_used(site, work)
     work.tidy()
+
+
+def flips(site: Site, job: FlipsJob) -> Retry | None:
+    """Ask the champion again with terms or values of inputs swapped."""
+    ask_flips(site, job.model, job.alert_id)
+    return None
 
 
 def erase(site: Site, job: EraseJob) -> Retry | None:

@@ -14,7 +14,7 @@ from monitor.spec.parse import parse_spec
 from monitor.store import newest_reference, spec_revision
 from monitor.tables import Dataset, Explanation, Measurement, ReferenceRow, SpecRevision, Window
 from retrain.errors import RunNotFoundError, VersionNotFoundError
-from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
+from retrain.tables import FairnessFlip, GateRow, ModelVersion, Run, TriggerDecision
 
 FINAL_STATES = ("promoted", "rejected", "failed")
 WORKING_STATES = ("queued", "curating", "training", "evaluating")  # in which a run computes, or is about to
@@ -151,6 +151,16 @@ def earlier_champion(db: Session, model_id: UUID) -> ModelVersion | None:
         ModelVersion.promoted_at.is_not(None),
     )  # fmt: skip
     return db.scalars(query.order_by(ModelVersion.retired_at.desc()).limit(1)).first()
+
+
+def flips(db: Session, model_id: UUID, limit: int | None = 20) -> Sequence[FairnessFlip]:
+    """Flip tests of a model, the newest first."""
+    query = select(FairnessFlip).where(FairnessFlip.model_id == model_id).order_by(FairnessFlip.at.desc())
+    return db.scalars(query.limit(limit)).all()
+
+
+def flips_of_alert(db: Session, alert_id: UUID) -> Sequence[FairnessFlip]:
+    return db.scalars(select(FairnessFlip).where(FairnessFlip.alert_id == alert_id)).all()
 
 
 def explanation(db: Session, model_id: UUID, event_id: str, version: str) -> Explanation | None:

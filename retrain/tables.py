@@ -162,6 +162,19 @@ class ExplanationBatch(Keyed, Base):
     finished_at: Mapped[datetime | None]
 
 
+class FairnessFlip(Keyed, Bound, Base):
+    """A flip test: how many answers of a version change when a term, or a value, of its inputs is swapped."""
+
+    __tablename__ = "fairness_flip"
+    __table_args__ = (Index("ix_fairness_flip_model_at", "model_id", "at"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    version: Mapped[str] = mapped_column(String(256))
+    alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))  # for which it was asked
+    document: Mapped[dict[str, Any]]  # retrain.flips.flip_document; examples by the ids of events
+    at: Mapped[datetime]
+
+
 class ProvenanceDeclaration(Keyed, Bound, Base):
     """What a person declared about a registered dataset or a base model; it holds for one content."""
 

@@ -65,6 +65,13 @@ def typical_for(site: Site, db: Session, alert: Alert, finding: AlertFinding) ->
     return typical_rows(site, model.name, db.get_one(Window, finding.window_id), finding, spec, shown)
 
 
+def flips_for(caller: Caller, document: dict[str, Any]) -> dict[str, Any]:
+    """A flip test, without the ids of its examples for whoever may not read rows."""
+    if caller.may(Permission.EVENTS_READ):
+        return document
+    return {**document, "tests": [{**test, "examples": []} for test in document["tests"]]}
+
+
 def quarantined_for(
     site: Site, db: Session, caller: Caller, model: str, rows: Sequence[QuarantinedRow]
 ) -> list[QuarantinedRow]:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from api.http.auth import requires
 from api.http.deps import MAX_INDEX, ReadDb, SiteDep
-from api.http.protected import causes_for, examples_for, typical_for
+from api.http.protected import causes_for, examples_for, flips_for, typical_for
 from api.http.reach import Reach, require_entry
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
@@ -67,6 +67,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
         timeline=alert_store.notes(db, alert.incident_id), next_step=next_step(alert.monitor, alert.metric),
         quiet=quiet_reason(db, alert, site.clock.now()), why=why, typical=typical,
         why_before=[row for row in known if row is not why.row],
+        flips=[(row, flips_for(caller, row.document)) for row in retrain_store.flips_of_alert(db, alert.id)],
         causes=[(row, causes_for(caller, row.document)) for row in monitor_store.fairness_causes(db, alert.id)],
     )  # fmt: skip
 

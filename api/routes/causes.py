@@ -1,4 +1,4 @@
-"""Routes for where a fairness disparity comes from: of any period, and as found for an alert."""
+"""Routes for where a fairness disparity comes from, of any period and as found for an alert; and for flip tests."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -8,11 +8,15 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import In, Moment, Out, Page, ReadDb, SiteDep
-from api.http.protected import causes_for
+from api.http.deps import Db, In, Moment, Out, Page, ReadDb, SiteDep
+from api.http.protected import causes_for, flips_for
+from core import queue
 from core.clock import check_period
+from core.errors import InvalidError
+from core.jobs import FlipsJob
 from governance.access.roles import Caller, Permission
 from monitor import service, store
+from retrain import store as retrain_store
 
 router = APIRouter(prefix="/api/v1", tags=["fairness"])
 Reader = Annotated[Caller, requires(Permission.READ)]
@@ -79,3 +83,37 @@ def alert_causes(caller: Reader, alert_id: UUID, db: ReadDb) -> Page[AlertCauses
             for row in store.fairness_causes(db, alert_id)
         ]
     )
+
+
+class FlipsOut(Out):
+    """A flip test of one version. `tests[].share` of the answers changed; ids of examples need the right to rows."""
+
+    id: UUID
+    version: str
+    alert_id: UUID | None
+    at: datetime
+    document: dict[str, Any]
+
+
+class AcceptedFlipsOut(Out):
+    state: str
+
+
+@router.get("/models/{model}/fairness/flips")
+def flips(caller: Reader, model: str, db: ReadDb) -> Page[FlipsOut]:
+    """Flip tests of a model, the newest first."""
+    rows = retrain_store.flips(db, store.model(db, model).id)
+    shown = [FlipsOut.of(row) for row in rows]
+    return Page[FlipsOut](items=[one.model_copy(update={"document": flips_for(caller, one.document)}) for one in shown])
+
+
+@router.post("/models/{model}/fairness/flips", status_code=202)
+def ask_flips(
+    _: Annotated[Caller, requires(Permission.ALERT_WRITE)], model: str, site: SiteDep, db: Db
+) -> AcceptedFlipsOut:
+    """Ask the champion the flips that the spec declares, on the newest events; the result is listed when it is done."""
+    current = service.current_spec(site, db, model)
+    if current.spec.monitors.flips is None:
+        raise InvalidError("monitors.flips is not declared; write terms, or columns, to swap", field="monitors.flips")
+    queue.enqueue(db, FlipsJob(model=model), now=site.clock.now(), dedupe_key=f"flips:{model}")
+    return AcceptedFlipsOut(state="queued")

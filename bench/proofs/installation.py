@@ -33,6 +33,7 @@ from monitor.tables import (
     Window,
 )
 from reports import service
+from retrain.tables import FairnessFlip
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END, START
 
@@ -121,6 +122,10 @@ def _rest(db: Session, story: Story) -> None:
         alert_id=story.alert_id, window_id=window.id, state="found", sentence="What changed most: `text`.",
         figures={"about": "drift", "drivers": [{"column": "text", "weight": 0.9}]},
         examples=[{"event_id": "e1", "by": ["text"]}], created_at=END,
+    ))  # fmt: skip
+    db.add(FairnessFlip(
+        model_id=model, version="v2", alert_id=story.alert_id, at=END,
+        document={"tests": [{"test": "terms", "n": 300, "changed": 4, "share": 4 / 300, "examples": []}]},
     ))  # fmt: skip
     alert = db.get_one(Alert, story.alert_id)
     db.add(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))

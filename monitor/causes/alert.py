@@ -4,7 +4,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from core import queue
 from core.canonical import digest
+from core.jobs import FlipsJob
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
 from monitor.alerts import headlines
@@ -33,6 +35,10 @@ def find_causes(site: Site, alert_id: UUID) -> None:
         model = db.get_one(Model, window.model_id)
         spec = parse_spec(store.spec_revision(db, window.model_id, window.spec_revision).document)
     current = CurrentSpec(model, window.spec_revision, spec)
+    if spec.monitors.flips is not None:
+        with site.database.write() as db:
+            job = FlipsJob(model=model.name, alert_id=alert_id)
+            queue.enqueue(db, job, now=site.clock.now(), dedupe_key=f"flips:{alert_id}")
     for measured in open_ones:  # each is stored by itself, so that a killed job goes on with the next
         rule = rule_of(spec, measured.metric, measured.column)
         document = causes_of(site, current, rule, rows_of(site, model.name, window).lazy())

@@ -60,3 +60,39 @@ def check_given(spec: "ModelSpec") -> None:
                                  "held fixed; name a number, a category or a boolean")  # fmt: skip
             if name in rule.given[:place]:
                 raise KeyProblem(key, f"names {name!r} twice; leave one out")
+
+
+def check_flips(spec: "ModelSpec") -> None:
+    """
+    Raises:
+        KeyProblem: a flip test that swaps nothing, or that no champion can be asked.
+    """
+    flips, key = spec.monitors.flips, ("monitors", "flips")
+    if flips is None:
+        return
+    if not flips.terms and not flips.columns:
+        raise KeyProblem(key, "swaps nothing; write terms: [[he, she]], or columns: {title: [Mr, Ms]}")
+    if flips.terms and not any(spec.columns[name].type == "text" for name in spec.with_role("input")):
+        raise KeyProblem((*key, "terms"), "is set, and no input is a text; leave it out, or write columns")
+    for name, values in flips.columns.items():
+        at = (*key, "columns", name)
+        if name not in spec.columns:
+            close = nearest(name, tuple(spec.columns))
+            raise KeyProblem(at, f"names column {name!r}, which is not declared under columns{close}")
+        column = spec.columns[name]
+        if column.role != "input" or column.type not in ("category", "boolean"):
+            raise KeyProblem(
+                at, f"has role {column.role} and type {column.type}; only an input of type category or boolean is read "
+                "by the model and has values to put in each other's place",
+            )  # fmt: skip
+        if len(set(values)) < 2:
+            raise KeyProblem(at, "has fewer than two values; write all that are swapped")
+    task = None if spec.retrain is None else spec.retrain.recipe.get("task")
+    if flips.terms and task == "tabular_classification":
+        raise KeyProblem((*key, "terms"), "is set, and a tabular recipe reads no text; write columns")
+    if task not in ("sequence_classification", "tabular_classification"):
+        asked = "there is no retrain section" if spec.retrain is None else f"retrain.recipe.task is {task}"
+        raise KeyProblem(
+            key, f"asks the champion for classes, and {asked}; declare a recipe of task sequence_classification or "
+            "tabular_classification, or leave flips out",
+        )  # fmt: skip

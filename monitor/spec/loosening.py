@@ -315,6 +315,7 @@ _MONITORS: Final[Mapping[str, Rule]] = {
         ("metric", "column", "expression"), _section(_KPI),
     ),
     "attribution": _attribution,
+    "flips": _neutral,
     "fairness": _covered(lambda rule: str(rule["metric"]), ("metric",), _section(_FAIRNESS)),
 }  # fmt: skip
 _ENVELOPE: Final[Mapping[str, Rule]] = {

@@ -17,7 +17,7 @@ from monitor.spec.columns import BUILT_IN, Column, Encoder
 from monitor.spec.duration import Duration, duration
 from monitor.spec.event_times import EventTimes
 from monitor.spec.explanation import Explain, check_explanation
-from monitor.spec.fairness_checks import check_given, check_groups, check_rules
+from monitor.spec.fairness_checks import check_flips, check_given, check_groups, check_rules
 from monitor.spec.monitors import Monitors, RowWindow
 from monitor.spec.notify import Notify
 from monitor.spec.part import Name, Part
@@ -295,6 +295,10 @@ def _check_fairness_rules(spec: ModelSpec) -> None:
     check_rules(spec)
 
 
+def _check_flips(spec: ModelSpec) -> None:
+    check_flips(spec)
+
+
 def _check_redact(spec: ModelSpec) -> None:
     for name, rules in spec.redact.items():
         column = spec.columns.get(name)
@@ -404,5 +408,5 @@ _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
 _NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_target, _check_rows_of_a_window, _check_part, _check_given, _check_fairness_rules,
+    _check_target, _check_rows_of_a_window, _check_part, _check_given, _check_fairness_rules, _check_flips,
 )  # fmt: skip

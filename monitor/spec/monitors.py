@@ -21,6 +21,7 @@ from monitor.spec.attribution import AttributionMonitor
 from monitor.spec.base import KeyProblem, SpecPart, Written, is_new
 from monitor.spec.baseline import MAX_ROWS, MIN_ROWS
 from monitor.spec.duration import LONGEST, Duration, duration
+from monitor.spec.flips import Flips
 from monitor.spec.positive import ClassName, PositiveClass
 from monitor.spec.times import DAY
 
@@ -274,6 +275,12 @@ class Monitors(SpecPart):
     estimate: bool = Field(True, description="estimate KPIs before outcomes arrive; needs a score, or numbers")
     kpi: tuple[KpiRule, ...] = Field((), description="what is measured in every window, and its limits")
     fairness: tuple[FairnessRule, ...] = Field((), description="how groups of people are compared, and the limits")
+    flips: Flips | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="flip tests of the champion: do answers change when a term, or a value, is swapped; see "
+        "[flip tests](fairness.md#flip-tests)",
+        examples=["{terms: [[he, she], [Mr, Ms]]}"],
+    )  # fmt: skip
     attribution: AttributionMonitor | None = Field(
         None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
         description="what each column counts in the model's answers, by window; it takes a twentieth of the budget "

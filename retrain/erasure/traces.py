@@ -9,7 +9,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.held_folder import is_abandoned
-from core.jobs import CausesJob, ConfirmJob, EvaluateJob, ExplainBatchJob, ExplainJob, ReasonsJob, ReportJob, WhyJob
+from core.jobs import (
+    CausesJob,
+    ConfirmJob,
+    EvaluateJob,
+    ExplainBatchJob,
+    ExplainJob,
+    FlipsJob,
+    ReasonsJob,
+    ReportJob,
+    WhyJob,
+)
 from core.queue import Job
 from governance import erasure
 from governance.binding.session import because_of_erasure
@@ -24,8 +34,11 @@ from retrain.runs.workspace import Workspace
 from retrain.tables import AttributionReference, DecisionReasons, ExplanationBatch, Run
 
 READERS: Final = tuple(
-    job.name for job in (EvaluateJob, ConfirmJob, WhyJob, CausesJob, ExplainJob, ExplainBatchJob, ReasonsJob, ReportJob)
-)
+    job.name
+    for job in (
+        EvaluateJob, ConfirmJob, WhyJob, CausesJob, FlipsJob, ExplainJob, ExplainBatchJob, ReasonsJob, ReportJob,
+    )
+)  # fmt: skip
 
 
 def closed_words(case: Case) -> str:
@@ -50,6 +63,11 @@ def erase_explanations(site: Site, case: Case) -> None:
         for row in _explanations(db, case):
             if row.event_id in ids:
                 db.delete(row)
+        for flip in store.flips(db, monitored.model(db, case.model).id, limit=None):
+            without = [{**t, "examples": [e for e in t["examples"] if e["event_id"] not in ids]}
+                       for t in flip.document["tests"]]  # fmt: skip
+            if without != flip.document["tests"]:
+                flip.document = {**flip.document, "tests": without}
 
 
 def _explanations(db: Session, case: Case) -> list[Explanation | DecisionReasons]:

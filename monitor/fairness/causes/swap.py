@@ -61,6 +61,15 @@ class Swap:
         found, count = self.pattern.subn(self._replaced, composed)
         return found if count and found != composed else None
 
+    def direction(self, text: str) -> str:
+        """What is swapped for what in a text: `he to she`, or that several terms are."""
+        composed = unicodedata.normalize("NFC", text)
+        found = {" ".join(met.group(0).lower().split()) for met in self.pattern.finditer(composed)}
+        known = sorted(found & set(self.into))
+        if len(known) != 1:
+            return "several terms" if known else "none"
+        return f"{self.declared[known[0]]} to {self.into[known[0]]}"
+
     def _replaced(self, match: re.Match[str]) -> str:
         met = match.group(0)
         key = " ".join(met.lower().split())
