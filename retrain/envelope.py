@@ -17,6 +17,7 @@ from monitor.kpi import KPIS
 from monitor.spec.base import Key
 from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
+from monitor.spec.positive import positive_of
 from monitor.spec.problems import nearest, problems
 from monitor.tables import Dataset
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
@@ -104,7 +105,7 @@ class Plan:
             table = _read(TableRecipe, given, ("retrain", "recipe"))
             _check_table(spec, table)
             _check_mitigation(spec, table)
-            return cls(table, rehearsal, spec.retrain.envelope)
+            return cls(_favouring(spec, table), rehearsal, spec.retrain.envelope)
         recipe = _read(Recipe, given, ("retrain", "recipe"))
         if recipe.task == "sequence_classification" and spec.task != "classification":
             raise RecipeError(
@@ -115,7 +116,18 @@ class Plan:
         if recipe.task in LEARNS:
             learned_column(spec, recipe.task, recipe.preference)
             learned_inputs(spec, recipe.preference)
-        return cls(recipe, rehearsal, spec.retrain.envelope)
+        return cls(_favouring(spec, recipe), rehearsal, spec.retrain.envelope)
+
+
+OneRecipe = TypeVar("OneRecipe", Recipe, TableRecipe)
+
+
+def _favouring(spec: ModelSpec, recipe: OneRecipe) -> OneRecipe:
+    """The recipe whose mitigation looks at the class that the spec declares as positive, unless it names one."""
+    found, declared = recipe.mitigation, positive_of(spec).name
+    if found is None or found.positive is not None or declared is None:
+        return recipe
+    return recipe.model_copy(update={"mitigation": found.model_copy(update={"positive": declared})})
 
 
 def _check_mitigation(spec: ModelSpec, recipe: AnyRecipe) -> None:
@@ -128,6 +140,11 @@ def _check_mitigation(spec: ModelSpec, recipe: AnyRecipe) -> None:
             raise RecipeError(
                 f"{key}.by[{at}]: {name!r} is no column with role protected; such columns: "
                 f"{', '.join(groups) or 'none is declared'}", field=f"{key}.by", value=name,
+            )  # fmt: skip
+        if (kind := spec.columns[name].type) not in ("category", "boolean"):
+            raise RecipeError(
+                f"{key}.by[{at}]: {name!r} has type {kind}, and groups of a mitigation are levels; declare the groups "
+                "as a column of type category", field=f"{key}.by", value=name,
             )  # fmt: skip
     if found.metric not in FAIRNESS:
         raise RecipeError(

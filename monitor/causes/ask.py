@@ -1,6 +1,6 @@
 """The causes of one fairness metric on some rows, as a document that is stored and shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -11,8 +11,7 @@ from core.errors import InvalidError
 from monitor.fairness.causes.find import GapQuestion, disparity_causes, worst_pair
 from monitor.fairness.causes.groups import ROW_RATES
 from monitor.fairness.causes.wording import sentences
-from monitor.fairness.grouping import MISSING
-from monitor.levels import as_levels
+from monitor.fairness.grouping import banded, group_name, grouped_by
 from monitor.metric_names import check_metrics
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -24,26 +23,40 @@ from monitor.windows.readings import Reading
 from monitor.windows.stored_levels import comparable, with_levels
 
 MOST_ROWS: Final = 100_000
+_SAID: Final = pl.col("prediction").cast(pl.Float64, strict=False)
+_ERROR: Final = _SAID - pl.col("outcome").cast(pl.Float64, strict=False)
+NUMBERS: Final[Mapping[str, pl.Expr]] = {  # rates of a regression: what they are the mean of
+    "mean_prediction": _SAID, "mean_error": _ERROR, "mean_absolute_error": _ERROR.abs(),
+}  # fmt: skip
 DIVIDED_BY: Final = ("number", "category", "boolean", "text")  # types of inputs that have levels
 
 
 def rule_of(spec: ModelSpec, metric: str, by: str, given: Sequence[str] = ()) -> FairnessRule:
-    """The rule of a spec for a metric and a protected column, or one for this question alone; without limits.
+    """The rule of a spec for a metric and a grouping, or one for this question alone; of that grouping, without limits.
+
+    Args:
+        metric: as a rule names it, or as its values are stored.
+        by: a protected column, or several as `sex & race`.
 
     Raises:
         InvalidError: the metric does not exist or does not fit, or a column is none that may be asked for.
     """
     for rule in spec.monitors.fairness:
-        if rule.metric == metric and by in rule.by:
-            found = rule.model_copy(update={"by": (by,), "min": None, "max": None})
+        same = [one for one in rule.groupings if grouped_by(one) == by and metric in (rule.metric, rule.name)]
+        if same:
+            alone = {"by": same[0], "depth": len(same[0]), "min": None, "max": None}
+            found = rule.model_copy(update=alone)
             break
     else:
-        found = FairnessRule(metric=metric, by=(by,))
+        columns = tuple(by.split(" & "))
+        found = FairnessRule(metric=metric, by=columns).model_copy(update={"depth": len(columns)})
     if given:
         found = found.model_copy(update={"given": tuple(given)})
-    if by not in spec.with_role("protected"):
-        known = ", ".join(spec.with_role("protected")) or "none is declared"
-        raise InvalidError(f"by is {by!r}, which is no column with role protected; such columns: {known}", field="by")
+    for name in found.by:
+        if name not in spec.with_role("protected"):
+            known = ", ".join(spec.with_role("protected")) or "none is declared"
+            words = f"by is {name!r}, which is no column with role protected; such columns: {known}"
+            raise InvalidError(words, field="by", value=name)
     for name in found.given:
         if name not in spec.columns or spec.columns[name].role not in ("input", "segment"):
             fitting = ", ".join(spec.with_role("input", "segment")) or "none is declared"
@@ -77,7 +90,7 @@ def causes_of(site: Site, current: CurrentSpec, rule: FairnessRule, rows: pl.Laz
     Returns:
         `sentences`, and the numbers behind them under `causes`; without them, `reason` says why.
     """
-    spec, by = current.spec, rule.by[0]
+    spec, by = current.spec, grouped_by(rule.by)
     total = int(rows.select(pl.len()).collect().item())
     every = -(-total // MOST_ROWS) or 1
     names = rows.collect_schema().names()
@@ -86,7 +99,7 @@ def causes_of(site: Site, current: CurrentSpec, rule: FairnessRule, rows: pl.Laz
     absent = [pl.lit(None).alias(n) for n in spec.event_columns if n not in frame.columns]
     frame = frame.with_columns(absent)
     document: dict[str, Any] = {
-        "metric": rule.metric, "by": by, "given": list(rule.given), "rows": total, "rows_read": frame.height,
+        "metric": rule.name, "by": by, "given": list(rule.given), "rows": total, "rows_read": frame.height,
         "min_group": rule.min_group,
     }  # fmt: skip
     labelled = labelled_rows(site, current, frame)
@@ -102,8 +115,8 @@ def causes_of(site: Site, current: CurrentSpec, rule: FairnessRule, rows: pl.Laz
     asked = GapQuestion(rate, document["positive"], first, second, rule.given, rule.min_group)
     divided = labelled if ROW_RATES[rate].outcome else frame
     columns = {n: c.type for n, c in spec.columns.items() if c.role in ("input", "segment") and c.type in DIVIDED_BY}
-    answers = _answers(spec, divided)
-    found = disparity_causes(answers, as_levels(divided[by]).fill_null(MISSING), columns, asked)
+    answers = _answers(spec, divided, rate)
+    found = disparity_causes(answers, groups_of_rows(spec, divided, rule.by), columns, asked)
     if isinstance(found, str):
         return document | {"causes": None, "reason": found, "sentences": []}
     return document | {"causes": asdict(found), "reason": None, "sentences": list(sentences(found))}
@@ -111,14 +124,31 @@ def causes_of(site: Site, current: CurrentSpec, rule: FairnessRule, rows: pl.Laz
 
 def _reading(spec: ModelSpec, rule: FairnessRule, labelled: pl.DataFrame, frame: pl.DataFrame) -> Reading:
     alone = spec.model_copy(update={"monitors": spec.monitors.model_copy(update={"fairness": (rule,)})})
-    return fairness_readings(alone, counted_rows(spec, labelled, frame), "")[0]
+    found = fairness_readings(alone, counted_rows(spec, labelled, frame), "")
+    return next(reading for reading in found if reading.column == grouped_by(rule.by))
 
 
-def _answers(spec: ModelSpec, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with `prediction`, and `outcome` and `score` where the spec has them."""
+def groups_of_rows(spec: ModelSpec, rows: pl.DataFrame, by: Sequence[str]) -> pl.Series:
+    """The group of each row, as groups are named beside a metric."""
+    edges = {name: spec.columns[name].edges for name in by}
+    parts = [
+        named_groups(rows[name] if (cut := edges[name]) is None else banded(rows[name], cut)).alias(name) for name in by
+    ]
+    if len(by) == 1:
+        return parts[0]
+    return pl.Series([group_name(by, levels) for levels in pl.DataFrame(parts).iter_rows()], dtype=pl.String)
+
+
+def _answers(spec: ModelSpec, rows: pl.DataFrame, rate: str) -> pl.DataFrame:
+    """The rows with `prediction`, and `outcome` and `score` where the rate reads them."""
     named = {"prediction": spec.with_role("prediction")[0]}
     if spec.target is not None and spec.target in rows.columns:
         named["outcome"] = spec.target
     if scores := spec.with_role("score"):
         named["score"] = scores[0]
-    return comparable(spec, rows.with_columns(pl.col(name).alias(role) for role, name in named.items()))
+    found = comparable(spec, rows.with_columns(pl.col(name).alias(role) for role, name in named.items()))
+    if rate not in NUMBERS:
+        return found
+    if "outcome" not in found.columns:
+        found = found.with_columns(outcome=pl.lit(None, dtype=pl.Float64))
+    return found.with_columns(NUMBERS[rate].alias("score"))

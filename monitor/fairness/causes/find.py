@@ -65,7 +65,7 @@ def worst_pair(groups: Sequence[Mapping[str, Any]]) -> tuple[str, str, str] | st
     Args:
         groups: as a measurement keeps them: `group`, `n`, `rates` by name and `too_small`.
     """
-    kept = [g for g in groups if not g["too_small"] and g["group"] != MISSING]
+    kept = [g for g in groups if not g["too_small"] and MISSING not in str(g["group"])]
     if len(kept) < 2:
         return "fewer than two groups are large enough to be compared"
     found = []

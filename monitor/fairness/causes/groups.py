@@ -141,4 +141,7 @@ ROW_RATES: Final[Mapping[str, RowRate]] = {
     "accuracy": RowRate("accuracy", "right"),
     "base_rate": RowRate("share of rows with the outcome", "happened"),
     "mean_score": RowRate("mean score", "number", outcome=False),
+    "mean_prediction": RowRate("mean prediction", "number", outcome=False),
+    "mean_error": RowRate("mean error (prediction - outcome)", "number"),
+    "mean_absolute_error": RowRate("mean absolute error", "number"),
 }

@@ -7,6 +7,8 @@ import polars as pl
 
 from core.arrays import Flags
 from monitor.fairness import FAIRNESS
+from monitor.fairness.counts import count
+from monitor.fairness.grouping import Grouping
 from monitor.kpi.intervals import wilson
 from retrain.train.mitigation.keys import Mitigation
 from retrain.train.mitigation.weights import groups_of
@@ -29,9 +31,13 @@ def point(
     """One point of a curve: accuracy and disparity of some answers, each with its 95 % interval."""
     hits, n = sum(a == b for a, b in zip(truth, answers, strict=True)), len(truth)
     low, high = wilson(hits, n)
-    frame = pl.DataFrame({"prediction": list(answers), "outcome": list(truth), "group": group}, strict=False)
-    options: dict[str, Any] = {} if mitigation.positive is None else {"positive": mitigation.positive}
-    found = FAIRNESS[mitigation.metric].compute(frame, "group", min_group=MIN_GROUP, **options)
+    counts = count(
+        pl.DataFrame({"group": group}), Grouping(("group",)), prediction=pl.Series(list(answers), dtype=pl.String),
+        outcome=pl.Series(list(truth), dtype=pl.String),
+    )  # fmt: skip
+    found = FAIRNESS[mitigation.metric].compute(
+        counts, ("group",), positive=mitigation.positive, assume=True, min_group=MIN_GROUP
+    )
     return {
         "setting": setting, "rows": n,
         "accuracy": {"value": hits / n if n else None, "low": low, "high": high},

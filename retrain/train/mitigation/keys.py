@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitor.spec.base import KeyProblem
+from monitor.spec.positive import ClassName
 from retrain.train.kinds import AnyTask
 
 MitigationMethod = Literal["reweigh", "resample", "threshold", "counterfactual_augmentation"]
@@ -69,8 +70,8 @@ class Mitigation(BaseModel):
         "the groups' thresholds alone (threshold); 0 changes nothing, and what lies between goes part of the way",
         json_schema_extra={"unit": "0..1"},
     )  # fmt: skip
-    positive: str | None = Field(
-        default=None, description="with more than two classes, or to be explicit: the class whose rates are compared",
+    positive: ClassName | None = Field(
+        default=None, description="the class whose rates are compared; without it, as `positive` of the prediction",
         examples=["approved"],
     )  # fmt: skip
     pairs: tuple[tuple[str, str], ...] = Field(

@@ -16,6 +16,7 @@ from governance.access.sessions import open_session
 from governance.binding.check import check_rows
 from monitor import service, store
 from monitor.causes.alert import find_causes
+from monitor.causes.ask import groups_of_rows, rule_of
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
@@ -87,6 +88,20 @@ def test_a_fairness_alert_says_where_the_difference_comes_from_and_that_it_turns
     viewer = signed_in(site, Role.VIEWER).get(f"/api/v1/alerts/{alert.id}/causes").json()["items"][0]
     assert "south" not in str(viewer)
     assert viewer["causes"]["declared"]["adjusted"] == causes["declared"]["adjusted"]
+
+
+def test_groups_are_those_of_the_metric_bands_and_intersections_too() -> None:
+    columns = document()["columns"] | {"age": {"role": "protected", "type": "number", "edges": [30, 60]}}
+    read = spec(columns=columns, monitors=document()["monitors"] | {"fairness": [
+        {"metric": "demographic_parity_difference", "by": ["age_band", "age"], "depth": 2, "compare": "overall"},
+    ]})  # fmt: skip
+    frame = pl.DataFrame({"age": [29.0, None, 60.0], "age_band": ["a", "b", None]})
+    assert groups_of_rows(read, frame, ("age",)).to_list() == ["under 30", "(missing)", "60 and over"]
+    crossed = groups_of_rows(read, frame, ("age_band", "age"))
+    assert crossed.to_list()[0] == "age_band=a & age=under 30"
+    rule = rule_of(read, "demographic_parity_difference_to_overall", "age_band & age")
+    assert (rule.by, rule.depth, rule.compare) == (("age_band", "age"), 2, "overall")
+    assert rule_of(read, "equalized_odds_difference", "age").by == ("age",)
 
 
 @SQLITE_FIRST

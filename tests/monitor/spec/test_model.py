@@ -43,6 +43,8 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("fairness_rules", "monitors.fairness", [{"metric": "equalized_odds_difference", "by": ["age_band"]}] * 2,
      r"fairness\[1\].by: compares equalized_odds_difference by age_band, as monitors.fairness\[0\] does"),
     ("given", "monitors.fairness.0.given", ["region", "region"], r"fairness\[0\].given\[1\]: names 'region' twice"),
+    ("flips", "monitors.flips", {"columns": {"region": ["north", "south"]}}, "monitors.flips.columns.region: has role "
+    "segment and type category; only an input of type category or boolean is read by the model"),
     ("redact", "redact", {"tone": ["email"]}, "redact.tone: names column 'tone'"),
     ("redact", "redact", {"amount": ["email"]}, "redact.amount: the column has type number; only columns of type text"),
     ("redact", "redact", {"customer": ["email"]}, "redact.customer.*a digest already; leave it out"),

@@ -1,13 +1,13 @@
 """flip tests of a version: answers to inputs with a term or a value swapped
 
-Deploy: before the code. Follows 0029.
+Deploy: before the code. Follows 0030.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
