@@ -11,7 +11,7 @@ from core.errors import InvalidError
 from monitor.fairness.causes.find import GapQuestion, disparity_causes, worst_pair
 from monitor.fairness.causes.groups import ROW_RATES
 from monitor.fairness.causes.wording import sentences
-from monitor.fairness.grouping import banded, group_name, grouped_by
+from monitor.fairness.grouping import banded, group_name, grouped_by, named_groups
 from monitor.metric_names import check_metrics
 from monitor.service import CurrentSpec
 from monitor.site import Site

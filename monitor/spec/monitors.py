@@ -172,7 +172,8 @@ class FairnessRule(SpecPart):
     given: tuple[str, ...] = Field(
         (), exclude_if=lambda value: not value,  # a spec without it keeps its digest
         description="columns with role input or segment that may rightly set groups apart: an alert says what is left "
-        "of the difference with them held fixed, and whether it turns",
+        "of the difference with them held fixed, and whether it turns; see "
+        "[causes](fairness.md#where-a-disparity-comes-from)",
         examples=["[income_band, purpose]"],
     )  # fmt: skip
     min_group: int = Field(

@@ -66,8 +66,8 @@ CATALOGUES = (
     Catalogue("monitor/redact", "PATTERNS", ("base", "columns", "own", "presidio", "rules")),
     Catalogue(
         "retrain/evals", "EVALS",
-        ("base", "changed_texts", "compared", "config", "explain", "explain_files", "explain_rows", "integrity",
-         "mean_difference", "paired", "paired_score", "predict", "preference", "probes", "run", "tabular", "written"),
+        ("base", "changed_texts", "compared", "config", "explain", "explain_files", "explain_rows", "flips",
+         "integrity", "mean_difference", "paired", "paired_score", "predict", "preference", "probes", "run", "tabular", "written"),
         ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
