@@ -67,7 +67,8 @@ CATALOGUES = (
     Catalogue(
         "retrain/evals", "EVALS",
         ("base", "changed_texts", "compared", "config", "explain", "explain_files", "explain_rows", "flips",
-         "integrity", "mean_difference", "paired", "paired_score", "predict", "preference", "probes", "run", "tabular", "written"),
+         "integrity", "mean_difference", "paired", "paired_score", "predict", "preference", "probe_rows", "probes",
+         "run", "tabular", "written"),
         ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
