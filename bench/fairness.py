@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.groups import coverage  # noqa: E402
+from bench.groups import coverage, null  # noqa: E402
 
-CASES: dict[str, Callable[[argparse.Namespace], bool]] = {"coverage": coverage.run}
+CASES: dict[str, Callable[[argparse.Namespace], bool]] = {"coverage": coverage.run, "null": null.run}
 
 
 def main() -> None:

@@ -60,18 +60,37 @@ def evidence(sides: Sides, *, slope: ArrayLike, intercept: ArrayLike, error: flo
     Source: Turner and Grunwald (2023), Safe sequential testing and effect estimation in stratified count data, AISTATS;
     Ville (1939) for the error at any time.
     """
+    together, total = path(sides, slope=slope, intercept=intercept, error=error)
+    if not len(total):
+        return Evidence(0.0, None, 0)
+    leading = int(np.argmax(total))
+    counted = (sides.n[:, leading] > 0) & (sides.other_n[:, leading] > 0)
+    return Evidence(float(together[-1]), leading, int(counted.sum()))
+
+
+def path(sides: Sides, *, slope: ArrayLike, intercept: ArrayLike, error: float) -> tuple[Floats, Floats]:
+    """The evidence after each window.
+
+    Args:
+        sides: counts.
+        slope, intercept: as of `evidence`.
+        error: as of `evidence`; it says where a comparison's evidence is cut off.
+
+    Returns:
+        Logarithms of the evidence of all comparisons together after each window, shape (windows,), and of that of each
+        comparison after the last one, shape (comparisons,).
+
+    Source: that of `evidence`. The mean of several evidences is one too.
+    """
     steps = log_steps(sides, slope=slope, intercept=intercept)
     comparisons = steps.shape[1]
-    if not comparisons:
-        return Evidence(0.0, None, 0)
-    most = np.log(CAP * comparisons / error)
-    total = np.zeros(comparisons)
-    for step in steps:
-        total = np.minimum(total + step, most)
-    leading = int(np.argmax(total))
-    together = float(np.logaddexp.reduce(total) - np.log(comparisons))  # the mean of evidences is evidence too
-    counted = (sides.n[:, leading] > 0) & (sides.other_n[:, leading] > 0)
-    return Evidence(together, leading, int(counted.sum()))
+    total, together = np.zeros(comparisons), np.zeros(len(steps))
+    if comparisons:
+        most, one = np.log(CAP * comparisons / error), np.log(comparisons)
+        for at, step in enumerate(steps):
+            total = np.minimum(total + step, most)
+            together[at] = np.logaddexp.reduce(total) - one
+    return together, total
 
 
 def log_steps(sides: Sides, *, slope: ArrayLike, intercept: ArrayLike) -> Floats:

@@ -16,6 +16,7 @@ from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule
 from monitor.spec.positive import positive_of
+from monitor.windows.lasting_disparities import SHARE, lasting_rule
 from monitor.windows.readings import NO_TARGET, Limits, Reading, unlike_labels
 from monitor.windows.stored_levels import comparable
 
@@ -143,4 +144,8 @@ def _limits(spec: ModelSpec, rule: FairnessRule, found: FairnessValue, scale: st
     if rule.min is None and rule.max is None:
         return None
     alpha = false_alarm_budget.limit_alpha(spec, "limits", scale)
-    return Limits(rule.min, rule.max, rule.min_group, complete, alpha, 0.0, found.bounds, found.second_opinion)
+    lasting = lasting_rule(rule, alpha, each_class=found.source == "each class")
+    alone = alpha if lasting is None else alpha * (1.0 - SHARE)
+    return Limits(
+        rule.min, rule.max, rule.min_group, complete, alone, 0.0, found.bounds, found.second_opinion, lasting=lasting
+    )

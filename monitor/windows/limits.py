@@ -4,12 +4,16 @@ A window's numbers are computed again whenever outcomes arrive. Each look at the
 share the alpha of the window (alpha spending). A look is taken when the number first has its minimum of rows, whenever
 its rows have grown by half since the last look, and when the last outcome of the window has arrived. A look before that
 spends a quarter of what is left, one at all outcomes nine tenths. Between looks an alarm may end and none may begin.
+
+A fairness limit is judged a second time, by all windows so far together, with as much alpha (`lasting_disparities`).
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import log
 from typing import Any, Final
 
+from monitor.windows.lasting_disparities import LastingEvidence
 from monitor.windows.readings import Limits, Reading
 
 GROWTH: Final = 1.5  # of the rows between two looks
@@ -31,9 +35,10 @@ def judged(reading: Reading, before: Mapping[str, Any] | None) -> Reading:
         return reading
     found: dict[str, Any] = {"looks": 0, "spent": 0.0, "at_rows": None, "alpha": None, "alarm": False, **(before or {})}
     found.pop("fairlearn", None)  # of the alarm before
+    found.pop("by_windows", None)
     found |= {"judged": False, "alarm": False, "min_rows": limits.min_rows, "why": _why_not(reading, limits)}
     if found["why"] is not None:
-        return _with(reading, found)
+        return _by_windows(reading, limits, found, SPENT_AT_LAST if limits.complete else 0.0)
     look = found["at_rows"] is None or reading.n >= GROWTH * found["at_rows"]
     last = limits.complete and not (before or {}).get("complete")
     if look or last:
@@ -48,7 +53,7 @@ def judged(reading: Reading, before: Mapping[str, Any] | None) -> Reading:
     begins = look or last or again or bool((before or {}).get("alarm"))
     found |= {"judged": True, "alarm": crossed is not None and begins}
     if not found["alarm"]:
-        return _with(reading, found)
+        return _by_windows(reading, limits, found, found["alpha"] / limits.alpha if begins and limits.alpha else 0.0)
     if limits.second_opinion is not None:
         found |= {"fairlearn": limits.second_opinion()}
     return replace(
@@ -93,8 +98,35 @@ def _crossed(reading: Reading, limits: Limits, alpha: float) -> float | None:
     return highest if above and low is not None and highest is not None and low > highest else None
 
 
+def _by_windows(reading: Reading, limits: Limits, judgement: dict[str, Any], share: float) -> Reading:
+    """The reading, with an alarm where this window alone gives none and all windows so far do, at a share of the error.
+
+    Where the window itself has no value, that of all windows together stands in its place.
+    """
+    together = limits.over_windows
+    if together is None or share <= 0.0 or together.log_e < -log(together.error * share):
+        return _with(reading, judgement)
+    if reading.value is None:
+        value, n = together.value, sum(together.n)
+        reading = replace(reading, value=value, reason=None, low=None, high=None, n=n)
+    found = _with(reading, judgement | {"judged": True, "why": None, "alarm": True, "by_windows": True})
+    limit = limits.highest if limits.lowest is None else limits.lowest
+    return replace(found, limit=limit, alarm=True, sentence=_lasting_sentence(reading, limit, together))
+
+
+def _lasting_sentence(reading: Reading, limit: float | None, together: LastingEvidence) -> str:
+    sides = zip(together.pair, together.rates, together.n, strict=True)
+    rates = " and ".join(f"{rate:.3f} of {group} (n = {n})" for group, rate, n in sides)
+    return (
+        f"{reading.metric} by {reading.column} has been beyond its limit {limit:g} over {together.windows} windows "
+        f"together: the {together.rate.replace('_', ' ')} is {rates}. This window alone does not show it."
+    )
+
+
 def _with(reading: Reading, judgement: dict[str, Any]) -> Reading:
-    return replace(reading, alarm=False, details=reading.details | {JUDGEMENT: judgement})
+    together = reading.limits.over_windows if reading.limits is not None else None
+    more = {} if together is None else {"lasting": together.document}
+    return replace(reading, alarm=False, details=reading.details | {JUDGEMENT: judgement} | more)
 
 
 def _sentence(reading: Reading, limit: float | None, again: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -21,6 +21,9 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 from monitor.windows.stored_levels import answer_types, comparable, target_column
 
+if TYPE_CHECKING:
+    from monitor.windows.lasting_disparities import LastingEvidence, LastingRule
+
 ROW_STATISTICS_REASON: Final = "needs raw rows; computed when the drift alert that this window opens is confirmed"
 
 NO_TARGET: Final = "no outcome fits the prediction; name one with `predicts` on the prediction column"
@@ -38,6 +41,8 @@ class Limits:
         estimate_alpha: the same for the estimate of a KPI; 0 for a number without one.
         bounds: ends of an interval, by the one-sided error of each; None where the rows give no interval.
         second_opinion: computes the value again by another library; called for an alarm only.
+        lasting: what the limit asks of many windows, by half of what it may spend; None where it asks nothing of them.
+        over_windows: what this window and those before it say to that.
     """
 
     lowest: float | None
@@ -48,6 +53,8 @@ class Limits:
     estimate_alpha: float
     bounds: Callable[[float], tuple[float | None, float | None]] | None
     second_opinion: Callable[[], float] | None = None
+    lasting: "LastingRule | None" = None
+    over_windows: "LastingEvidence | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from monitor.windows import breakdown, estimates, limits
 from monitor.windows.alarms import alarms_of, window_sentence
 from monitor.windows.correction_history import LATE_OUTCOMES, correction_fields
 from monitor.windows.estimate_alarms import with_estimate_alarms
+from monitor.windows.lasting_disparities import with_lasting
 from monitor.windows.period_counts import store_counts
 from monitor.windows.readings import Reading
 
@@ -35,6 +36,7 @@ def record(
     """
     now = site.clock.now()
     readings = breakdown.with_first_degraded(db, window, estimates.track(db, window, readings))
+    readings = with_lasting(db, window, readings)
     known = {(m.monitor, m.metric, m.column, m.segment): m for m in store.window_measurements(db, window.id)}
     readings = with_estimate_alarms([limits.judged(r, _judgement(known.get(_place(r)))) for r in readings])
     new: dict[tuple[str, str, str, str], dict[str, Any]] = {}

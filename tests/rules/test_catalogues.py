@@ -47,7 +47,7 @@ CATALOGUES = (
     Catalogue(
         "monitor/fairness", "FAIRNESS",
         ("bounds", "cells", "comparisons", "counts", "counts_codec", "estimates", "families", "grouping", "intervals",
-         "membership", "multiplicity", "numbers", "positive", "rates", "sequential", "shrinkage", "values"),
+         "lasting", "membership", "multiplicity", "numbers", "positive", "rates", "sequential", "shrinkage", "values"),
         ("compute",),
     ),
     Catalogue(
