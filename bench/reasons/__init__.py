@@ -1,0 +1,1 @@
+"""Cases of `bench.explain`: one file each."""
