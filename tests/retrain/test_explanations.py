@@ -7,13 +7,16 @@ from uuid import UUID
 
 import polars as pl
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from api.app import create_app
 from core.clock import ManualClock
 from core.errors import InsufficientDataError, InvalidError
 from core.jobs import ExplainBatchJob, ExplainJob
 from core.queue import Job, Retry
 from core.settings_train import TrainSettings
+from governance.access.api_keys import first_admin
 from monitor.errors import EventNotFoundError
 from monitor.site import Site
 from monitor.tables import Explanation
@@ -70,6 +73,33 @@ def test_a_batch_explains_what_is_left_and_counts_what_cannot_be(
     assert world.kinds(small).count("explanation.created") == 34
     assert jobs.explain_batch(small, job) is None  # again, without effect
     assert world.kinds(small).count("explanation.created") == 34
+    shown(small, batch.id)
+
+
+def shown(site: Site, batch: UUID) -> None:
+    """What the routes and the page say of it."""
+    path = f"/api/v1/models/{world.NAME}"
+    with TestClient(create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"}) as client:
+        told = client.get(f"{path}/explanations/{batch}").json()
+        assert (told["state"], told["total"], told["explained"]) == ("done", 36, 34)
+        assert told["failed"] == {"unknown_answer": 2}
+        found = client.get(f"{path}/events/e7/explanation").json()
+        record = found["explanation"]
+        assert (found["state"], record["answer"], record["label"]) == ("ready", record["answer"], record["answer"])
+        assert record["version_digest"].startswith("sha256:")
+        assert found["additivity_residual"] == max(one["residual"] for one in record["outputs"])
+        page = client.get(f"/models/{world.NAME}/event", params={"event_id": "e7"}, headers={"Accept": "text/html"})
+        assert page.status_code == 200
+        assert all(word["word"] in page.text for word in record["words"])
+        wrong = client.get(f"{path}/explanations", params={"event_id": "e7", "opinions": "tarot"})
+        assert (wrong.status_code, wrong.json()["code"]) == (422, "invalid")
+        more = client.get(f"{path}/explanations", params={"event_id": "e7", "opinions": "lime"})
+        assert more.status_code == 202
+        assert client.get(f"{path}/explanations/{UUID(int=0)}").status_code == 404
+        wrongs = (({"sample": 0}, 422), ({"event_ids": ["gone"]}, 404), ({"from": "2090-01-01T00:00:00Z"}, 422))
+        for body, status in wrongs:
+            assert client.post(f"{path}/explanations", json=body).status_code == status, body
+        assert client.post(f"{path}/explanations", json={"sample": 2}).json()["total"] == 2
 
 
 def test_a_batch_gives_way_to_one_who_waits_and_goes_on_later(small: Site, tiny_base: Path, clock: ManualClock) -> None:
