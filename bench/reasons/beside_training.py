@@ -66,7 +66,7 @@ def explained(service: Served, path: str) -> float:
 
 
 def spec() -> dict[str, Any]:
-    recipe = {"base_model": "base", "task": "sequence_classification", "epochs": 20}
+    recipe = {"base_model": "./base", "task": "sequence_classification", "epochs": 20}
     return {
         "model": MODEL, "task": "classification", "owner": "bench@example.com", "purpose": "route messages",
         "columns": {
