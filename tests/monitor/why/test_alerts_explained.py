@@ -4,12 +4,15 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from fastapi.testclient import TestClient
+from sqlalchemy import update
 
 from api.app import create_app
 from api.processes.worker import drain
+from governance import erasure
 from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from governance.ledger.read import ledger_entries
@@ -17,11 +20,15 @@ from monitor import service, store
 from monitor.alerts.findings import findings
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
+from monitor.notify.announcement import Announcement
+from monitor.notify.deliver import why_of
+from monitor.notify.message import compose
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from monitor.tables import Alert
+from monitor.tables import Alert, SpecRevision
 from monitor.why.service import explain_alert
 from monitor.windows.evaluate import evaluate
+from retrain.erasure.service import run
 from tests.databases import SQLITE_FIRST
 from tests.monitor.confirm.test_evidence import visit
 
@@ -144,3 +151,62 @@ def test_a_kpi_and_a_fairness_alert_say_what_lost_cases_have_in_common(site: Sit
     )  # fmt: skip
     assert (told["fairness"].state, told["fairness"].figures["leaves"]) == ("nothing", [])  # no input tells whom
     assert "missed though 'yes' from others among age = '18-29' (7" in told["fairness"].sentence
+
+
+@SQLITE_FIRST
+def test_a_message_says_it_once_known_and_an_erasure_takes_what_it_quotes_and_looks_again(site: Site) -> None:
+    declared(site)
+    given = rows(1500, 500, new=0.3)
+    send(site, given)
+    alert = alerts(site)["drift"]
+    item = Announcement(
+        thread=f"incident:{alert.incident_id}", occasion="opened", severity=alert.severity, at=site.clock.now(),
+        sentence=alert.sentence, model="m", alert_id=alert.id, window_id=alert.last_window_id, monitor="drift",
+    )  # fmt: skip
+    with site.database.read() as db:
+        assert why_of(db, item) == ""
+    explain_alert(site, alert.id)
+    with site.database.read() as db:
+        (before,) = findings(db, [alert.id])[alert.id]
+        said = why_of(db, item)
+    assert said == before.sentence
+    message = compose(uuid4(), item.thread, [item], follows=False, base_url=None, why=said)
+    assert "What changed most: text has more texts with crypto" in message.text
+    assert message.data["why"] == said.replace("`", "")
+    ended = compose(uuid4(), item.thread, [item.model_copy(update={"occasion": "resolved"})], follows=True,
+                    base_url=None, why=said)  # fmt: skip
+    assert "What changed most" not in ended.text
+
+    quoted = before.examples[0]["event_id"]
+    who = next(row["who"] for row in given if row["event_id"] == quoted)
+    with site.database.write() as db:
+        digest = site.events.subject_digest(who)
+        asked = erasure.request(db, subject=digest, models=[], actor="dpo", now=site.clock.now()).id
+    while run(site, asked) is not None:  # its jobs are not under way
+        pass
+    with site.database.read() as db:
+        assert erasure.erasure(db, asked).state == "done"
+        assert findings(db, [alert.id])[alert.id] == []
+    drain(site, lanes=("explain",))
+    with site.database.read() as db:
+        (after,) = findings(db, [alert.id])[alert.id]
+    assert after.id != before.id
+    assert after.state == "found"
+    assert quoted not in json.dumps(after.examples)
+
+
+@SQLITE_FIRST
+def test_a_look_that_fails_is_told_with_its_reason_and_not_tried_again(site: Site) -> None:
+    declared(site)
+    send(site, rows(1500, 500, new=0.3))
+    alert = alerts(site)["drift"]
+    with site.database.write() as db:
+        db.execute(update(SpecRevision).values(document=DOCUMENT | {"baseline": {"dataset": "gone"}}))
+    for _ in range(2):
+        explain_alert(site, alert.id)
+    client = reader(site)
+    told = client.get(f"/api/v1/alerts/{alert.id}/why").json()
+    assert told["state"] == "failed"
+    assert told["sentence"].startswith("It could not be looked for: dataset 'gone' is not registered")
+    assert visit(site, Role.ADMIN).get(f"/alerts/{alert.id}").status_code == 200
+    assert client.get("/api/v1/alerts", params={"model": "m"}).json()["items"][0]["why"]["state"] == "failed"
