@@ -14,9 +14,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.groups import coverage, null  # noqa: E402
+from bench.groups import coverage, null, rates  # noqa: E402
 
-CASES: dict[str, Callable[[argparse.Namespace], bool]] = {"coverage": coverage.run, "null": null.run}
+CASES: dict[str, Callable[[argparse.Namespace], bool]] = {
+    "metricframe_1m": rates.metricframe, "rates_10m": rates.ten_million, "period": rates.period,
+    "coverage": coverage.run, "null": null.run,
+}  # fmt: skip
 
 
 def main() -> None:
