@@ -112,9 +112,14 @@ def refuse_explained_protected(site: Site, db: Session, caller: Caller, model: s
         )
 
 
-def reasons_for(site: Site, db: Session, caller: Caller, model: str, event_id: str) -> dict[str, Any] | None:
-    """The reasons of a decision, None where nobody asked for them; findings about protected columns, and what these
-    count, only for whoever may read protected columns, which is recorded."""
+def reasons_for(
+    site: Site, db: Session, caller: Caller, model: str, event_id: str, *, findings: bool = True
+) -> dict[str, Any] | None:
+    """The reasons of a decision, None where nobody asked for them.
+
+    Findings about protected columns, and what these count, only for whoever may read protected columns, which is
+    recorded: `db` must hold no lock. Without `findings`, they are left out for everybody.
+    """
     row, protected, may = columns_for(site, db, caller, model)
     held = stored_reasons(db, row.id, event_id)
     if held is None:
@@ -122,7 +127,7 @@ def reasons_for(site: Site, db: Session, caller: Caller, model: str, event_id: s
     document = told_reasons(site, held)
     hidden = protected | {*document["inputs"]["protected"]}
     there = hidden & {*document["inputs"]["attributions"]}
-    if not may:
+    if not (may and findings):
         return shown_reasons(document, hidden)
     if there:
         record_read(site, caller, model, frozenset(there), "reasons", count=1)

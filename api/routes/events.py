@@ -137,7 +137,7 @@ def explain(
     """
     refuse_explained_protected(site, db, caller, model)
     found = _explanation(site, db, model, event_id, response, _opinions(opinions))
-    found.reasons = reasons_for(site, db, caller, model, event_id)
+    found.reasons = reasons_for(site, db, caller, model, event_id, findings=False)
     return found
 
 
@@ -168,7 +168,7 @@ def explain_at(
         return JSONResponse(jsonable_encoder(shown), headers=dict(response.headers))
     refuse_explained_protected(site, db, caller, model)
     found = _explanation(site, db, model, event_id, response, _opinions(opinions))
-    found.reasons = reasons_for(site, db, caller, model, event_id)
+    found.reasons = reasons_for(site, db, caller, model, event_id, findings=False)
     return found
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
-from api.http.deps import Db, Out, Page, ReadDb, SiteDep
+from api.http.deps import Out, Page, ReadDb, SiteDep
 from api.http.protected import reasons_for
 from api.routes.events import read_event
 from api.routes.monitoring import MeasurementOut, MeasurementQuery
@@ -67,7 +67,9 @@ class ReasonsFailedError(ConflictError):
 
 
 @router.get("/reasons", responses={202: {"model": ReasonsOut}, 409: {}})
-def reasons(caller: EventReader, model: str, event_id: str, site: SiteDep, db: Db, response: Response) -> ReasonsOut:
+def reasons(
+    caller: EventReader, model: str, event_id: str, site: SiteDep, db: ReadDb, response: Response
+) -> ReasonsOut:
     """The principal reasons of an adverse decision, or why none are given: 200 once known, 202 while a job finds out.
 
     Findings about protected columns are told to whoever may read these; that is recorded.
@@ -79,7 +81,7 @@ def reasons(caller: EventReader, model: str, event_id: str, site: SiteDep, db: D
     "/events/{event_id:path}/reasons", response_model=ReasonsOut, responses={202: {"model": ReasonsOut}, 409: {}}
 )
 def reasons_at(
-    caller: EventReader, model: str, event_id: str, site: SiteDep, db: Db, request: Request, response: Response
+    caller: EventReader, model: str, event_id: str, site: SiteDep, db: ReadDb, request: Request, response: Response
 ) -> ReasonsOut | Response:
     """The same under the event's own address. Of an id that ends in `/reasons` the event itself is meant."""
     whole = event_id + REASONS
@@ -128,7 +130,8 @@ def _reasons(site: Site, db: Session, caller: Caller, model: str, event_id: str,
                 f"{model} declares no reasons: say in `reasons` which decisions are adverse and how they are told",
                 field="reasons", value=None,
             )  # fmt: skip
-        _request(site, db, model, event_id, current.revision)
+        with site.database.write() as writing:
+            _request(site, writing, model, event_id, current.revision)
         response.status_code = 202
         return ReasonsOut(event_id=event_id, state="queued")
     result = record["result"]

@@ -33,7 +33,7 @@ from monitor.tables import (
     Window,
 )
 from reports import service
-from retrain.tables import FairnessFlip
+from retrain.tables import AttributionReference, DecisionReasons, FairnessFlip
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END, START
 
@@ -126,6 +126,14 @@ def _rest(db: Session, story: Story) -> None:
     db.add(FairnessFlip(
         model_id=model, version="v2", alert_id=story.alert_id, at=END,
         document={"tests": [{"test": "terms", "n": 300, "changed": 4, "share": 4 / 300, "examples": []}]},
+    ))  # fmt: skip
+    db.add(DecisionReasons(
+        model_id=model, event_id="e1", version="v1", spec_revision=1, state="issued", table_version="1",
+        artifact="sha256:" + "e" * 64, created_at=END,
+    ))  # fmt: skip
+    db.add(AttributionReference(
+        model_id=model, key="sha256:" + "a" * 64, population="reference", version="v1", rows=500,
+        artifact="sha256:" + "f" * 64, created_at=END,
     ))  # fmt: skip
     alert = db.get_one(Alert, story.alert_id)
     db.add(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))

@@ -140,7 +140,7 @@ def scrub_jobs(site: Site, case: Case) -> None:
     """Take the event ids out of jobs that were to explain them, and the waiting ones out of the line."""
     with site.database.write() as db:
         ids = set(erasure.remembered(db, case, "ids"))
-        for job in db.scalars(select(Job).where(Job.name == ExplainJob.name)):
+        for job in db.scalars(select(Job).where(Job.name.in_((ExplainJob.name, ReasonsJob.name)))):
             if job.payload.get("model") == case.model and job.payload.get("event_id") in ids:
                 job.payload, job.dedupe_key = {"model": case.model, "erasure": str(case.id)}, None
                 if job.state == "queued":

@@ -49,7 +49,7 @@ def reason(site: Site, model_name: str, event_id: str) -> None:
         )  # fmt: skip
     if held is not None and (held.state == "issued" or held.spec_revision == current.revision):
         return
-    _store(site, current, event_id, _document(site, current, current.spec.reasons, event))
+    keep_reasons(site, current, event_id, _document(site, current, current.spec.reasons, event))
 
 
 def _document(site: Site, current: CurrentSpec, reasons: Reasons, event: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +105,8 @@ def _spelled(own: Any, asking: Asking) -> str:
     return str(own) if asking.current.spec.task == "regression" else str(written(own, truth=asking.truth))
 
 
-def _store(site: Site, current: CurrentSpec, event_id: str, document: dict[str, Any]) -> None:
+def keep_reasons(site: Site, current: CurrentSpec, event_id: str, document: dict[str, Any]) -> None:
+    """Store a record and its entry of the ledger; without effect where reasons were issued, or under this revision."""
     content = json.dumps(document, ensure_ascii=False, indent=1, default=str).encode()
     draft = drafts.begin(site, content, current.model.id, event_id=event_id)
     result, inputs = document["result"], document["inputs"]

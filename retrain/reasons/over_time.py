@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core.canonical import digest
-from core.errors import AppError, BusyError
+from core.errors import AppError, BusyError, InvalidError
 from monitor import store
 from monitor.alerts import follow
 from monitor.reasons.over_time import NDCG_LIMIT, AttributionDrift, attribution_drift, mean_absolute
@@ -60,9 +60,14 @@ def watch(site: Site, model_name: str, window_id: UUID) -> None:
 def _measured(
     site: Site, current: CurrentSpec, watched: AttributionMonitor, window: Window, reference: ReferenceRow
 ) -> list[Reading]:
-    asking = Asking.of(site, current, str(window.versions[-1]) if window.versions else None)
+    only = None if current.spec.explain is None else current.spec.explain.version
+    asking = Asking.of(site, current, only or (str(window.versions[-1]) if window.versions else None))
+    rows = rows_of(site, current.model.name, window)
+    rows = rows if only is None else rows.filter(pl.col("version") == only)
+    if rows.is_empty():
+        raise InvalidError(f"no row of the window was answered by version {only}, which `explain` describes")
     known, known_labels = _reference(site, asking, watched, reference)
-    frame = drawn(rows_of(site, current.model.name, window), watched.rows, seed=window.number)
+    frame = drawn(rows, watched.rows, seed=window.number)
     block = asking.attributed(frame, recorded=False)
     sound = block.sound()
     kept = frame.filter(block.frame["reason"].is_null())
@@ -86,7 +91,7 @@ def _reference(
     site: Site, asking: Asking, watched: AttributionMonitor, reference: ReferenceRow
 ) -> tuple[Block, list[int]]:
     """Attributions of drawn rows of the reference, and the block of each row."""
-    frame, name, identity = population_frame(site, asking.current, None)
+    frame, name, identity = population_frame(site, asking.current, None, reference)
     key = digest({"what": "drift", "model": asking.identity, "rows": identity, "most": watched.reference_rows})
     chosen = drawn(frame, watched.reference_rows)
     block = stored_block(site, asking, key)

@@ -14,6 +14,7 @@ from monitor.reference.choose_rows import dataset_rows, reference_rows
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.reasons import PopulationRows, Reasons
+from monitor.tables import ReferenceRow
 from retrain.reasons.ask import Asking
 from retrain.reasons.block import AdverseOutput, Block, digest_of, is_adverse, means_of
 from retrain.tables import AttributionReference
@@ -30,8 +31,10 @@ def drawn(frame: pl.DataFrame, rows: int, seed: int = SEED) -> pl.DataFrame:
     return frame[chosen]
 
 
-def population_frame(site: Site, current: CurrentSpec, wanted: PopulationRows | None) -> tuple[pl.DataFrame, str, str]:
-    """The rows of a reference, or of a data set; what they are called, and what identifies them.
+def population_frame(
+    site: Site, current: CurrentSpec, wanted: PopulationRows | None, reference: ReferenceRow | None = None
+) -> tuple[pl.DataFrame, str, str]:
+    """The rows of a reference, the newest or a given one, or of a data set; what they are called, and what names them.
 
     Raises:
         InvalidError: the rows are still arriving.
@@ -43,8 +46,9 @@ def population_frame(site: Site, current: CurrentSpec, wanted: PopulationRows | 
             row = store.dataset(db, current.model.id, wanted.dataset)
         assert row is not None  # its rows were just read
         return frame, wanted.dataset, row.digest
-    with site.database.read() as db:
-        reference = store.newest_reference(db, current.model.id)
+    if reference is None:
+        with site.database.read() as db:
+            reference = store.newest_reference(db, current.model.id)
     found = None if reference is None or reference.state != "ready" else reference_rows(site, current, reference)
     if reference is None or found is None or found.is_empty():
         raise InvalidError(NOT_ENOUGH, field="reasons.reference")

@@ -30,6 +30,7 @@ from retrain import store
 from retrain.registry.versions import register_candidate
 from retrain.runs.datasets import record_dataset
 from retrain.runs.steps import begin, curate
+from retrain.tables import DecisionReasons
 from tests.retrain import world
 from tests.retrain.train import tiny
 
@@ -143,6 +144,19 @@ def explained(site: Site) -> None:
                 Explanation(
                     model_id=model.id, event_id=event, version="v1", additivity_residual=0.0,
                     artifact=site.artifacts.put(json.dumps(words).encode()), created_at=site.clock.now(),
+                )
+            )  # fmt: skip
+            told = json.dumps({"reasons of": event, "words": words}).encode()
+            db.add(
+                DecisionReasons(
+                    model_id=model.id, event_id=event, version="v1", spec_revision=1, state="issued",
+                    table_version="1", artifact=site.artifacts.put(told), created_at=site.clock.now(),
+                )
+            )  # fmt: skip
+            db.add(
+                Job(
+                    name="retrain.reasons", payload={"model": world.NAME, "event_id": event}, state="done", attempts=1,
+                    lost=0, run_at=site.clock.now(), created_at=site.clock.now(),
                 )
             )  # fmt: skip
             db.add(

@@ -75,7 +75,8 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     now = {row.id: row.digest for row in datasets(lived_in)}
     assert {str(i): (old[i], now[i]) for i in old if old[i] != now[i]} == changed
     assert {d["role"] for d in model["datasets"]} == {"train", "eval", "holdout"}
-    assert len(model["explanations"]) == len(model["predictions"]) == len(model["baselines"]) == 1
+    assert len(model["predictions"]) == len(model["baselines"]) == 1
+    assert len(model["explanations"]) == 2, "an explanation, and reasons"
     assert len(model["confirmations"]) == 3
     assert model["windows_withheld"]
     with lived_in.database.read() as db:
