@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select, true
@@ -27,6 +27,8 @@ from monitor.tables import (  # fmt: skip
     UnmappedService,
     Window,
 )
+
+MOST_CAUSES: Final = 20  # of a period that a page shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,13 @@ def fairness_causes(db: Session, alert_id: UUID) -> Sequence[FairnessCause]:
     """What is known of where the disparities of an alert come from, the newest window first."""
     query = select(FairnessCause).where(FairnessCause.alert_id == alert_id)
     return db.scalars(query.order_by(FairnessCause.computed_at.desc(), FairnessCause.column)).all()
+
+
+def causes_between(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[FairnessCause]:
+    """Causes of disparities in windows that end within a period, the newest first."""
+    query = select(FairnessCause).join(Window, Window.id == FairnessCause.window_id)
+    query = query.where(FairnessCause.model_id == model_id, Window.to_ts > since, Window.to_ts <= until)
+    return db.scalars(query.order_by(Window.to_ts.desc(), FairnessCause.column).limit(MOST_CAUSES)).all()
 
 
 def add_measurements(db: Session, window: Window, rows: Sequence[Mapping[str, Any]]) -> None:

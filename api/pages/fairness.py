@@ -8,16 +8,20 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
+from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
 from api.http.fairness import FairnessAsked, fairness_for
+from api.http.protected import causes_for, flips_for
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
+from monitor import store
 from monitor.service import current_spec
 from reports.charts.svg import timeline_svg
 from reports.facts.fairness_chart import fairness_timeline, shown_rates
 from reports.fairness import CellLine, FairnessAnswer
+from retrain import store as retrain_store
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Text = Annotated[str | None, Query(max_length=1000)]
@@ -43,10 +47,21 @@ def fairness_page(
         by_groups=_tables(found),
         asked=_asked(found, by, metric), columns=spec.with_role("protected"),
         metrics=sorted({rule.metric for rule in spec.monitors.fairness} | {d.metric for d in found.disparities}),
-        definitions=_definitions(found),
+        definitions=_definitions(found), **_causes(caller, db, name, found),
         export=f"/api/v1/models/{quote(name, safe='')}/fairness?{urlencode(whole)}",
         command=shlex.join(["assay", "fairness", name, "--from", str(whole["from"]), "--to", str(whole["to"])]),
     )  # fmt: skip
+
+
+def _causes(caller: Caller, db: Session, name: str, found: FairnessAnswer) -> dict[str, Any]:
+    """Where the differences of the period's alarms come from, and the newest flip test."""
+    model = store.model(db, name)
+    rows = store.causes_between(db, model.id, found.start, found.end)
+    flips = retrain_store.flips(db, model.id, limit=1)
+    return {
+        "model": model, "causes": [(row, causes_for(caller, row.document)) for row in rows],
+        "flips": [(row, flips_for(caller, row.document)) for row in flips],
+    }  # fmt: skip
 
 
 def _tables(found: FairnessAnswer) -> list[tuple[str, list[CellLine], tuple[str, ...]]]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -10,13 +11,17 @@ from sqlalchemy.orm import Session
 from monitor.alerts.findings import findings
 from monitor.alerts.serious import standing
 from monitor.alerts.tables import SeriousIncident
-from monitor.tables import Alert, Incident
+from monitor.store import fairness_causes
+from monitor.tables import Alert, FairnessCause, Incident
 from reports import document as doc
 from reports.facts.citations import Citations
 from reports.facts.measures import finite
 from reports.paths import without_paths
 from reports.wording.phrases import confirmation_words
-from retrain.tables import TriggerDecision
+from retrain.store import flips_of_alert
+from retrain.tables import FairnessFlip, TriggerDecision
+
+MOST_SENTENCES: Final = 3
 
 
 def alert_line(a: Alert, known: datetime, citations: Citations, why: str = "") -> doc.AlertLine:
@@ -56,7 +61,26 @@ def why_sentences(db: Session, alerts: Sequence[Alert], known: datetime) -> dict
     for alert_id, rows in findings(db, [a.id for a in alerts]).items():
         told = [row.sentence for row in rows if row.created_at <= known and row.state != "failed"]
         found[alert_id] = told[0] if told else ""
+    for alert in (a for a in alerts if a.monitor == "fairness"):
+        told = [s for row in fairness_causes(db, alert.id) if row.computed_at <= known for s in cause_sentences(row)]
+        told += [flip_sentence(row) for row in flips_of_alert(db, alert.id) if row.at <= known]
+        found[alert.id] = " ".join(filter(None, (found.get(alert.id, ""), *told)))
     return found
+
+
+def cause_sentences(row: FairnessCause) -> list[str]:
+    """What is printed of where a disparity comes from: what carries it, what is left, and every turn."""
+    told: list[str] = row.document["sentences"]
+    return told[:MOST_SENTENCES] + [s for s in told[MOST_SENTENCES:] if s.startswith("Simpson")]
+
+
+def flip_sentence(row: FairnessFlip) -> str:
+    """The shares of answers that a flip test changed."""
+    parts = [
+        f"{t['test']} {t['changed']} of {t['n']} ({t['low']:.1%} to {t['high']:.1%})"
+        for t in row.document["tests"] if t["n"]
+    ]  # fmt: skip
+    return f"Flip tests of {row.version}, answers that change: {', '.join(parts)}." if parts else ""
 
 
 def serious_lines(

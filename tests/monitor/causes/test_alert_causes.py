@@ -83,6 +83,8 @@ def test_a_fairness_alert_says_where_the_difference_comes_from_and_that_it_turns
     shown = client.get(f"/alerts/{alert.id}").text
     assert "Simpson&#39;s reversal" in shown
     assert "with region held fixed" in shown.lower()
+    period = client.get("/models/loans/fairness?from=2026-01-01&to=2026-02-01").text
+    assert "Simpson&#39;s reversal" in period
     (answer,) = client.get(f"/api/v1/alerts/{alert.id}/causes").json()["items"]
     assert answer["causes"] == causes
     viewer = signed_in(site, Role.VIEWER).get(f"/api/v1/alerts/{alert.id}/causes").json()["items"][0]
