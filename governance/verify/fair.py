@@ -2,7 +2,8 @@
 
 A bundle carries the counts of each window as `fairness/WINDOW.counts`. The leaf of that row, which the ledger bound,
 holds their digest; added up they give every group, its rows and its rates, and by the closed form of Wilson (1927) the
-interval of each share. A group that is left out, or a rate that is not the counted one, is a finding.
+interval of each share. A group that is left out, or a rate that is not the counted one, is a finding. Where a protected
+column has values of people instead of groups, the counts hold these values, and are in no bundle.
 """
 
 import math
@@ -34,6 +35,17 @@ RATES: Final[Mapping[str, Parts]] = {
 }
 
 
+# Rates that are means of a measure, or a share of the rows that have it.
+MEANS: Final[Mapping[str, tuple[str, ...]]] = {
+    "mean_score": ("score", "confidence"), "mean_prediction": ("predicted",), "mean_error": ("error",),
+    "mean_absolute_error": ("absolute error",), "answer_length": ("length",),
+}  # fmt: skip
+SHARES: Final[Mapping[str, str]] = {"refusal_rate": "refused", "exact_match": "exact match"}
+ANSWERED: Final[Mapping[str, tuple[str, str]]] = {  # by task: the measure that each answer, and each labelled one, has
+    "regression": ("predicted", "error"), "generation": ("length", "exact match"),
+}  # fmt: skip
+
+
 def member_of(window: str) -> str:
     """The member of a bundle that carries the counts of a window."""
     return f"fairness/{window}.counts"
@@ -41,7 +53,8 @@ def member_of(window: str) -> str:
 
 def counted_keys(report: Mapping[str, Any], rows: Mapping[Key, RowState]) -> set[Key]:
     """The rows whose counts a report adds up."""
-    windows = set((report.get(PART) or {}).get("counted") or ())
+    fair = report.get(PART) or {}
+    windows = set() if fair.get("withheld") else set(fair.get("counted") or ())
     return {key for key, _ in _stored(rows) if _window(rows[key]) in windows}
 
 
@@ -56,7 +69,7 @@ def hold_fairness(
         rows: what the leaves in the bundle say of each row.
     """
     fair = report.get(PART)
-    if not isinstance(fair, dict):
+    if not isinstance(fair, dict) or fair["withheld"]:
         return 0, []
     where, counts, findings = "report.json fair", WindowCounts(), list[Finding]()
     bound = {_window(state): state for _, state in _stored(rows)}
@@ -76,7 +89,7 @@ def hold_fairness(
             findings.append(Finding("report.line", member_of(window), "counts of groups", str(error)))
     if findings:
         return 0, findings
-    return len(fair["groups"]), list(_differ(fair, counts, where))
+    return len(fair["groups"]), list(_differ(fair, counts, str(report["identity"]["task"]), where))
 
 
 def _stored(rows: Mapping[Key, RowState]) -> Iterator[tuple[Key, RowState]]:
@@ -87,7 +100,7 @@ def _window(state: RowState) -> str:
     return str(state.read().get("window_id"))
 
 
-def _differ(fair: Mapping[str, Any], counts: WindowCounts, where: str) -> Iterator[Finding]:
+def _differ(fair: Mapping[str, Any], counts: WindowCounts, task: str, where: str) -> Iterator[Finding]:
     computed = dict[str, dict[str, Tally]]()
     printed: dict[tuple[str, str], Mapping[str, Any]] = {}
     for position, line in enumerate(fair["groups"]):
@@ -100,27 +113,41 @@ def _differ(fair: Mapping[str, Any], counts: WindowCounts, where: str) -> Iterat
         if tally is None:
             yield Finding("report.line", at, f"a group of {by} that was counted, once", group)
             continue
-        yield from _line(line, tally, at)
+        yield from _line(line, tally, task, at)
     for by, left in computed.items():
         for group in left:
             yield Finding("report.line", where, f"group {group} of {by}", "no line for it")
     for name in counts.columns:
         if name not in computed and name not in fair["withheld"]:
             yield Finding("report.line", where, f"the groups of {name}", "none")
-    rows = sum(n for _, _, prediction, n in counts.lines if prediction is not None)
+    whole = counts.groups(counts.columns, fair["positive"]).values()
+    rows = sum(_sizes(tally, task)["n"] for tally in whole)
     if fair["rows"] != rows:
         yield Finding("report.line", where, f"rows {rows}", f"rows {fair['rows']}")
     yield from _between(fair, printed, where)
     yield from _impact(fair, printed, where)
 
 
-def _line(line: Mapping[str, Any], tally: Tally, at: str) -> Iterator[Finding]:
-    told = {"n": tally.of((0, 1, 2)), "labelled": tally.of((0, 1))}
+def _sizes(tally: Tally, task: str) -> dict[str, int]:
+    if task not in ANSWERED:
+        return {"n": tally.of((0, 1, 2)), "labelled": tally.of((0, 1))}
+    answered, labelled = ANSWERED[task]
+    return {"n": tally.having(answered), "labelled": tally.having(labelled)}
+
+
+def _line(line: Mapping[str, Any], tally: Tally, task: str, at: str) -> Iterator[Finding]:
+    told = _sizes(tally, task)
     yield from (Finding("report.line", at, f"{k} {v}", f"{k} {line[k]}") for k, v in told.items() if line[k] != v)
     for rate in line["rates"]:
-        if rate["rate"] not in RATES:
+        if rate["rate"] in MEANS:
+            yield from _mean(rate, tally, at)
+        if rate["rate"] in SHARES:
+            parts = tally.sums.get(SHARES[rate["rate"]], (0.0, 0.0, 0.0))
+            hits, n = round(parts[1]), round(parts[0])
+        elif rate["rate"] in RATES:
+            hits, n = RATES[rate["rate"]](tally)
+        else:
             continue
-        hits, n = RATES[rate["rate"]](tally)
         low, high = wilson(hits, n) if n else (None, None)
         value = hits / n if n else None
         for name, expected in (("hits", hits if n or rate["hits"] is not None else None), ("n", n), ("value", value),
@@ -128,6 +155,16 @@ def _line(line: Mapping[str, Any], tally: Tally, at: str) -> Iterator[Finding]:
             if not close(expected, rate[name]):
                 yield Finding("report.line", f"{at} {rate['rate']}", f"{name} {shown(expected)}",
                               f"{name} {shown(rate[name])}")  # fmt: skip
+
+
+def _mean(rate: Mapping[str, Any], tally: Tally, at: str) -> Iterator[Finding]:
+    name = next((name for name in MEANS[rate["rate"]] if name in tally.sums), "")
+    n, total, _ = tally.sums.get(name, (0.0, 0.0, 0.0))
+    value = total / n if n else None
+    if rate["n"] != round(n) or not close(value, rate["value"], scale=abs(value or 0.0)):
+        expected = f"value {shown(value)}, n {round(n)}"
+        found = f"value {shown(rate['value'])}, n {rate['n']}"
+        yield Finding("report.line", f"{at} {rate['rate']}", expected, found)
 
 
 def _between(fair: Mapping[str, Any], printed: Mapping[Any, Mapping[str, Any]], where: str) -> Iterator[Finding]:
@@ -188,7 +225,9 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return max(0.0, middle - half) if hits else 0.0, min(1.0, middle + half) if hits < n else 1.0
 
 
-def close(expected: float | None, told: Any) -> bool:
+def close(expected: float | None, told: Any, scale: float = 0.0) -> bool:
     if expected is None or told is None:
         return expected is told
-    return isinstance(told, int | float) and not isinstance(told, bool) and abs(told - expected) <= CLOSE
+    return (
+        isinstance(told, int | float) and not isinstance(told, bool) and abs(told - expected) <= CLOSE * max(1.0, scale)
+    )

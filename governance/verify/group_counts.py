@@ -2,7 +2,8 @@
 
 The form is that of `monitor.fairness.counts_codec`: `AGC1`, the length of the head (4 bytes, little endian), the head
 (JSON: columns, measures, the texts of each key, lines, length of the next part); then, deflated, of each key the place
-of its text (-1: none) as 32-bit and the rows as 64-bit integers. Sums of numbers follow, which are not read here.
+of its text (-1: none) as 32-bit and the rows as 64-bit integers; then, of each measure, the number of rows that have
+it, their sum and their sum of squares, as 64-bit floats.
 """
 
 import json
@@ -16,7 +17,8 @@ from typing import Any, Final
 MAGIC: Final = b"AGC1"
 MISSING: Final = "(missing)"
 MOST: Final = 1 << 28  # bytes of one window's counts, unpacked
-Line = tuple[tuple[str, ...], str | None, str | None, int]  # levels, outcome, prediction, rows
+Sums = dict[str, tuple[float, float, float]]  # by measure: rows that have it, their sum and sum of squares
+Line = tuple[tuple[str, ...], str | None, str | None, int, Sums]  # levels, outcome, prediction, rows, sums
 
 
 @dataclass
@@ -24,6 +26,16 @@ class Tally:
     """Rows of one group by (outcome, prediction) against one class: 0 not it, 1 it, outcome 2 not known yet."""
 
     cells: Counter[tuple[int, int]] = field(default_factory=Counter)
+    sums: Sums = field(default_factory=dict)
+
+    def add(self, sums: Sums) -> None:
+        for name, parts in sums.items():
+            n, total, square = self.sums.get(name, (0.0, 0.0, 0.0))
+            self.sums[name] = (n + parts[0], total + parts[1], square + parts[2])
+
+    def having(self, *measures: str) -> int:
+        """Rows that have the first of these measures that is counted."""
+        return round(next((self.sums[name][0] for name in measures if name in self.sums), 0.0))
 
     def of(self, outcomes: Iterable[int], predictions: Iterable[int] = (0, 1)) -> int:
         answers = tuple(predictions)
@@ -45,8 +57,8 @@ class WindowCounts:
         """
         columns, lines = read_counts(data)
         merged = tuple(dict.fromkeys((*self.columns, *columns)))
-        self.lines = [(_placed(levels, self.columns, merged), o, p, n) for levels, o, p, n in self.lines]
-        self.lines += [(_placed(levels, columns, merged), o, p, n) for levels, o, p, n in lines]
+        self.lines = [(_placed(line[0], self.columns, merged), *line[1:]) for line in self.lines]
+        self.lines += [(_placed(line[0], columns, merged), *line[1:]) for line in lines]
         self.columns = merged
 
     def groups(self, by: Sequence[str], positive: str | None) -> dict[str, Tally]:
@@ -57,9 +69,10 @@ class WindowCounts:
         """
         places = [self.columns.index(name) for name in by]
         found: dict[str, Tally] = {}
-        for levels, outcome, prediction, rows in self.lines:
+        for levels, outcome, prediction, rows, sums in self.lines:
             named = [levels[place] for place in places]
             tally = found.setdefault(group_name(by, named), Tally())
+            tally.add(sums)
             if prediction is None:
                 continue
             if positive is None:
@@ -96,11 +109,17 @@ def read_counts(data: bytes) -> tuple[tuple[str, ...], list[Line]]:
         keys = len(columns) + 2
         codes = [struct.unpack_from(f"<{lines}i", whole, at * lines * 4) for at in range(keys)]
         rows = struct.unpack_from(f"<{lines}q", whole, (keys + 1) * lines * 4)  # after the bins of the score
+        floats, measures = 8 + length + int(head["packed"]), tuple(map(str, head["measures"]))
+        parts = [struct.unpack_from(f"<{lines}d", data, floats + at * lines * 8) for at in range(3 * len(measures))]
         told = [[None if code < 0 else str(texts[at][code]) for code in codes[at]] for at in range(keys)]
     except (KeyError, TypeError, IndexError, struct.error, zlib.error) as error:
         raise ValueError(f"these bytes are no counts of groups: {error}") from error
     levels = [tuple(text or MISSING for text in line) for line in zip(*told[:-2], strict=True)] or [()] * lines
-    return columns, list(zip(levels, told[-2], told[-1], rows, strict=True))
+    sums = [
+        {name: (parts[3 * at][i], parts[3 * at + 1][i], parts[3 * at + 2][i]) for at, name in enumerate(measures)}
+        for i in range(lines)
+    ]
+    return columns, list(zip(levels, told[-2], told[-1], rows, sums, strict=True))
 
 
 def _placed(levels: tuple[str, ...], own: tuple[str, ...], merged: tuple[str, ...]) -> tuple[str, ...]:

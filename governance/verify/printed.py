@@ -115,6 +115,7 @@ def hold_printed(report: Mapping[str, Any], members: Mapping[str, bytes], entrie
     _hold_groups(printed, report, expected, measured)
     held, found = hold_fairness(report, members, expected.rows)
     printed.held += held
+    printed.unshown += 0 if held or found else len((report.get("fair") or {}).get("groups") or ())
     printed.findings += found
     return printed
 

@@ -318,12 +318,13 @@ def _answer(
     windows = len(period.counted)
     answer = "cannot say" if changed is not None else wording.answer_of(lines)
     sentences = (
-        wording.class_words(positive, assumed), wording.for_whom(lines),
+        *((wording.class_words(positive, assumed),) if spec.task == "classification" and asked else ()),
+        wording.for_whom(lines),
         wording.how_sure(lines, cells, LEVEL, min_cell), wording.what_not(missing),
     )  # fmt: skip
     return FairnessAnswer(
         model=model, start=period.since, end=period.until, answer=answer,
-        sentence=changed or wording.first_sentence(lines, period.since, period.until, windows),
+        sentence=changed or wording.first_sentence(lines, period.since, period.until, windows, named=bool(asked)),
         sentences=() if changed is not None else sentences, positive=positive, assumed=assumed,
         classes=() if counts is None else tuple(counts.classes()), level=LEVEL, min_cell=min_cell, depth=depth,
         windows=windows, counted=period.counted, rows=0 if counts is None else answered(counts, spec.task),

@@ -93,7 +93,9 @@ def pair_of(value: FairnessValue) -> tuple[str, tuple[NamedGroup, ...]]:
     if value.pair is None or value.value is None:
         return "", ()
     groups = {group.group: group for group in value.groups}
-    sides = [groups[name] for name in value.pair if name in groups]
+    others = [group.group for group in value.groups if not group.too_small and group.group not in value.pair]
+    named = (value.pair[0], *others[:1]) if len({*value.pair}) == 1 else value.pair  # equal rates have no lowest
+    sides = [groups[name] for name in named if name in groups]
     gaps = {}
     for rate in sides[0].rates if sides else ():
         rates = [side.rates.get(rate) for side in sides]
@@ -106,8 +108,8 @@ def pair_of(value: FairnessValue) -> tuple[str, tuple[NamedGroup, ...]]:
     if not gaps:
         return "", ()
     rate = max(gaps, key=lambda name: gaps[name])
-    named = [NamedGroup(group=side.group, n=side.of.get(rate, side.n), value=side.rates[rate]) for side in sides]
-    return rate, tuple(sorted(named, key=lambda one: (one.value is None, one.value)))
+    found = [NamedGroup(group=side.group, n=side.of.get(rate, side.n), value=side.rates[rate]) for side in sides]
+    return rate, tuple(sorted(found, key=lambda one: (one.value is None, one.value)))
 
 
 def impact_table(counts: GroupCounts, by: Sequence[str], positive: str) -> ImpactTable | None:

@@ -29,8 +29,16 @@ def answer_of(lines: Sequence[DisparityLine]) -> Fair:
     return "fair" if judged and all(line.verdict == "inside" for line in judged) else "cannot say"
 
 
-def first_sentence(lines: Sequence[DisparityLine], start: datetime, end: datetime, windows: int) -> str:
-    """Fair, not fair, or cannot say, by which limit, and for which groups."""
+def first_sentence(
+    lines: Sequence[DisparityLine], start: datetime, end: datetime, windows: int, *, named: bool = True
+) -> str:
+    """Fair, not fair, or cannot say, by which limit, and for which groups.
+
+    Args:
+        lines: every disparity that was measured or should have been.
+        windows: whose counts are added up.
+        named: whether the spec declares a protected column.
+    """
     answer, when = answer_of(lines), f"from {utc(start)} to {utc(end)}"
     judged = [line for line in lines if line.limit is not None]
     if answer == "fair":
@@ -48,6 +56,8 @@ def first_sentence(lines: Sequence[DisparityLine], start: datetime, end: datetim
                 f"Over the whole period: {disparity_words(parts[0])}."
             )
         return f"Not fair {when}: {_some([disparity_words(line) for line in beyond])}."
+    if not named:
+        return f"Cannot say {when}: the spec declares no protected column, so no groups are compared."
     return f"Cannot say {when}: {_why_not(lines, windows)}."
 
 

@@ -127,6 +127,13 @@ def test_values_of_people_that_form_no_groups_are_for_whoever_may_read_them(site
     assert told.headers["X-Assay-Withheld"] == "age"
     assert {g["by"] for g in told.json()["groups"]} == {"sex"}
     assert told.json()["withheld"] == ["age"]
+    with site.database.write() as db:
+        row = service.request(site, db, "credit", "audit", BEGIN, END, [], "ann")
+    data = site.artifacts.get((service.build(site, row.id).files or {})["zip"])
+    assert verify_bundle_bytes(data, [site.keys.vkey]).findings == ()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("fairness/")]  # they hold ages of people
+        assert {g["by"] for g in json.loads(archive.read("report.json"))["fair"]["groups"]} == {"sex"}
     whole = client(site).get(ROUTE)
     assert "age" in {g["by"] for g in whole.json()["groups"]}
     with site.database.read() as db:
