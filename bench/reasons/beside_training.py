@@ -54,7 +54,7 @@ def measured(service: Served, options: argparse.Namespace) -> list[float]:
 
 def is_training(run: dict[str, Any]) -> bool:
     if run["state"] in ("failed", "rejected", "promoted", "awaiting_approval"):
-        raise RuntimeError(f"the run is {run['state']} before anything was explained: {run['error']}")
+        raise RuntimeError(f"the run is {run['state']} before anything was explained: {run['error'] or run['outside']}")
     return bool(run["state"] == "training" and (run["progress"] or {}).get("phase") == "train")
 
 
