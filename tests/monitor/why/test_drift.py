@@ -190,7 +190,7 @@ def test_windows_without_drift_name_something_as_rarely_as_is_said(burst: int) -
     named = 0
     for i in range(NULL_WINDOWS):
         sides = [rows(n // burst, s, first=f) for n, s, f in ((400, 100 + 2 * i, 0), (200, 101 + 2 * i, 400))]
-        alike = [side[np.repeat(np.arange(side.height), burst)] for side in sides]
-        named += bool(find_drift(*alike, kinds).drivers)
+        before, after = (side[np.repeat(np.arange(side.height), burst)] for side in sides)
+        named += bool(find_drift(before, after, kinds).drivers)
     print(f"\nbursts of {burst}: {named} of {NULL_WINDOWS} windows without drift name something")
     assert named <= NULL_WINDOWS * 0.05 + 3  # 2.5 % are expected
