@@ -17,7 +17,8 @@ Kind = Literal["number", "category", "text", "vector"]
 ORDERED: Final = 0.9  # rank correlation with the order of arrival, within the reference, of a clock or counter
 KEY_SHARE: Final = 0.5  # distinct levels by rows from which a category is a key, and no level can be told
 FOLLOWS: Final = 0.98  # rows whose value is that of their weekday or hour, for a column of the calendar
-LEAST_DISTINCT: Final = 20  # values of a clock or a counter
+LEAST_STEPS: Final = 5  # values of a clock or a counter within the reference, such as days
+LEAST_LEVELS: Final = 20  # of a key; values of a clock within a window
 _DIGITS: Final = re.compile(r"\d+")
 
 
@@ -63,9 +64,9 @@ def _reason(reference: pl.DataFrame, window: pl.DataFrame, name: str, kind: Kind
                 return "no row has a value"
             if _one_value(np.concatenate(sides)):
                 return "it has one value in all rows"
-            if _grows(sides[0], reference) and _grows(sides[1], window):
-                return "it grows with time in the reference already, as a clock or a counter does"
-            return _calendar(reference, [str(v) for v in sides[0].tolist()])
+            return _grows(sides[0], reference, sides[1], window) or _calendar(
+                reference, [str(v) for v in sides[0].tolist()]
+            )
         case "category":
             levels = [category_values(frame, name) for frame in (reference, window)]
             together = pl.concat(levels)
@@ -81,13 +82,11 @@ def _reason(reference: pl.DataFrame, window: pl.DataFrame, name: str, kind: Kind
 def _category_reason(
     reference: pl.DataFrame, window: pl.DataFrame, levels: Sequence[pl.Series], together: pl.Series
 ) -> str | None:
+    sides = [_as_order(side) for side in levels]
+    if sides[0] is not None and sides[1] is not None and (reason := _grows(sides[0], reference, sides[1], window)):
+        return reason
     filled = together.drop_nulls()
-    if filled.n_unique() > KEY_SHARE * len(filled) and filled.n_unique() > LEAST_DISTINCT:
-        sides = [_as_order(side) for side in levels]
-        if all(side is not None for side in sides):
-            numbers = [side for side in sides if side is not None]
-            if _grows(numbers[0], reference) and _grows(numbers[1], window):
-                return "it grows with time in the reference already, as a clock or a counter does"
+    if filled.n_unique() > KEY_SHARE * len(filled) and filled.n_unique() > LEAST_LEVELS:
         return "most of its values occur once, as those of a key do"
     return _calendar(reference, ["" if v is None else v for v in levels[0].to_list()])
 
@@ -109,20 +108,27 @@ def _as_order(levels: pl.Series) -> Floats | None:
     return np.asarray(found)
 
 
-def _grows(values: Floats, frame: pl.DataFrame) -> bool:
-    """Whether numbers rise or fall with the order of arrival, or with time, nearly without exception."""
+def _grows(reference: Floats, before: pl.DataFrame, window: Floats, after: pl.DataFrame) -> str | None:
+    """Whether numbers rise or fall with time: within the reference, or within the window where that has no times.
+
+    The order of a dataset's rows is none of time: it may be sorted by the column.
+    """
+    if "ts" in before.columns:
+        known = _rises(before["ts"], reference, LEAST_STEPS)
+        return "it grows with time in the reference already, as a clock or a counter does" if known else None
+    if "ts" in after.columns and _rises(after["ts"], window, LEAST_LEVELS):
+        return "it grows with time in the window, as a clock or a counter does"
+    return None
+
+
+def _rises(times: pl.Series, values: Floats, least: int) -> bool:
     from scipy.stats import spearmanr
 
+    at = times.cast(pl.Int64).fill_null(0).to_numpy().astype(np.float64)
     finite = np.isfinite(values)
-    if len(np.unique(values[finite])) < min(LEAST_DISTINCT, max(2, int(finite.sum()) // 2)):
+    if len(np.unique(values[finite])) < least or len(np.unique(at[finite])) < least:
         return False
-    orders = [np.arange(len(values), dtype=np.float64)]
-    if "ts" in frame.columns:
-        orders.append(frame["ts"].cast(pl.Int64).fill_null(0).to_numpy().astype(np.float64))
-    return any(
-        len(np.unique(order[finite])) > 1 and abs(float(spearmanr(order[finite], values[finite])[0])) >= ORDERED
-        for order in orders
-    )
+    return abs(float(spearmanr(at[finite], values[finite])[0])) >= ORDERED
 
 
 def _calendar(reference: pl.DataFrame, values: Sequence[str]) -> str | None:

@@ -151,7 +151,7 @@ class _Sides:
                 case "text":
                     wide[name] = TextSide(self.texts(name))
                 case "vector":
-                    width = max(side[name].list.len().to_numpy().max() for side in (reference, window))
+                    width = max(_dimensions(side[name]) for side in (reference, window))
                     wide[name] = VectorSide(
                         np.concatenate([as_vectors(side[name], width) for side in (reference, window)]).astype(float)
                     )
@@ -168,6 +168,11 @@ class _Sides:
         found = [-1 if v is None else place.get(v, len(named)) for v in values.to_list()]
         self.levels[name] = (*(repr(level) for level in named), OTHER)
         return np.asarray(found, dtype=np.int64)
+
+
+def _dimensions(vectors: pl.Series) -> int:
+    first = vectors.drop_nulls().head(1).to_list()
+    return len(first[0]) if first else 0
 
 
 def _drivers(both: _Sides, told: Told, groups: Groups) -> tuple[Driver, ...]:

@@ -96,6 +96,8 @@ class VectorSide:
     def learned(self, train: NDArray[np.bool_]) -> tuple[Any, list[str]]:
         from sklearn.decomposition import PCA
 
+        if not self.values[train].std(axis=0).any():  # every vector is the same
+            return np.zeros((len(self.values), 0)), []
         count = min(self.COMPONENTS, self.values.shape[1], int(train.sum()) - 1)
         model = PCA(n_components=count, random_state=0).fit(self.values[train])
         found = model.transform(self.values)
