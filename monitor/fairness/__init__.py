@@ -3,7 +3,8 @@
 from typing import Final
 
 from monitor.fairness.families import METRICS
-from monitor.fairness.values import Fairness, FairnessValue, GroupRates
+from monitor.fairness.result import FairnessValue, GroupRates
+from monitor.fairness.values import Fairness
 
 FAIRNESS: Final = {metric.name: metric for metric in METRICS}
 

@@ -52,36 +52,38 @@ class Extremes:
     high_hits: Floats
     high_n: Floats
 
+    def with_unknown(self, hits: int, n: int) -> "Extremes":
+        """The same with rows that may belong to any group.
+
+        The lowest rate then has every one of them that does not count, the highest one every one that does.
+
+        Raises:
+            InvalidError: more of them count than there are.
+        """
+        if not 0 <= hits <= n:
+            raise InvalidError(f"hits is {hits} of {n} rows without a group; give at most all of them", hits=hits)
+        return Extremes(self.low_hits, self.low_n + (n - hits), self.high_hits + hits, self.high_n + hits)
+
     @property
     def rates(self) -> tuple[Floats, Floats]:
         """Lowest and highest rates, 0..1; nan for a group to which no row may belong."""
         return _rate(self.low_hits, self.low_n), _rate(self.high_hits, self.high_n)
 
 
-def of_missing(hits: ArrayLike, n: ArrayLike, missing_hits: int, missing_n: int) -> Extremes:
-    """The extremes of each group's rate over every assignment of rows whose group is missing.
+def of_known(hits: ArrayLike, n: ArrayLike) -> Extremes:
+    """The rate of each group whose rows are known.
 
     Args:
-        hits: rows of each known group that count, shape (groups,).
-        n: rows of each known group, shape (groups,).
-        missing_hits: rows without a group that count.
-        missing_n: rows without a group.
+        hits: rows of each group that count, shape (groups,).
+        n: rows of each group, shape (groups,).
 
     Returns:
-        The lowest rate has every missing row that does not count, the highest one every missing row that does.
+        Lowest and highest rates are equal; `with_unknown` adds rows whose group is missing.
 
-    Raises:
-        InvalidError: more missing rows count than there are.
-
-    Source: Manski (2003), Partial Identification of Probability Distributions, chapter 1.
+    Source: Manski (2003), Partial Identification of Probability Distributions, chapter 1, for the latter.
     """
-    if not 0 <= missing_hits <= missing_n:
-        raise InvalidError(
-            f"missing_hits is {missing_hits} of {missing_n} rows without a group; give at most all of them",
-            missing_hits=missing_hits,
-        )
     x, rows = np.asarray(hits, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    return Extremes(x, rows + (missing_n - missing_hits), x + missing_hits, rows + missing_hits)
+    return Extremes(x, rows, x, rows)
 
 
 def of_proxy(hits: ArrayLike, misses: ArrayLike, rows: ArrayLike, shares: ArrayLike) -> Extremes:

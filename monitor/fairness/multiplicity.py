@@ -4,6 +4,7 @@ A p value of one group of forty says little: two of forty are below 0.05 by chan
 the number of groups (Holm), so one below 0.05 is seen by chance in one of twenty looks, however many groups there are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from core.arrays import Floats, Ints
 from monitor.fairness.intervals import LEVEL, ratio, reported
 
 FOUR_FIFTHS: Final = 0.8  # 29 CFR 1607.4(D)
-_EXACT: Final = 1_000_000  # rows above which a table is tested by chi-squared, which then agrees to three digits
+_FEW: Final = 10.0  # rows expected in the smallest cell, below which a group is tested exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def fisher(hits_a: ArrayLike, n_a: ArrayLike, hits_b: ArrayLike, n_b: ArrayLike) -> Floats:
-    """Exact p value, two-sided, of equal rates of two groups; of more than a million rows together that of chi-squared.
+    """Exact p value, two-sided, of equal rates of two groups.
 
     Args:
         hits_a, n_a: rows that count and rows of the first group of each pair.
@@ -81,14 +82,36 @@ def fisher(hits_a: ArrayLike, n_a: ArrayLike, hits_b: ArrayLike, n_b: ArrayLike)
 
 
 def _of_table(hits_a: int, n_a: int, hits_b: int, n_b: int) -> float:
-    from scipy.stats import chi2_contingency, fisher_exact
+    from scipy.stats import fisher_exact
 
     if not n_a or not n_b:
         return float("nan")
     if hits_a + hits_b in (0, n_a + n_b):
         return 1.0
     table = np.array([[hits_a, n_a - hits_a], [hits_b, n_b - hits_b]])
-    return float(fisher_exact(table).pvalue if n_a + n_b <= _EXACT else chi2_contingency(table).pvalue)
+    return float(fisher_exact(table).pvalue)
+
+
+def score(hits_a: ArrayLike, n_a: ArrayLike, hits_b: ArrayLike, n_b: ArrayLike) -> Floats:
+    """P value, two-sided, of equal rates of two groups, by the normal distribution; for many rows.
+
+    Args:
+        hits_a, n_a: rows that count and rows of the first group of each pair.
+        hits_b, n_b: those of the second group.
+
+    Returns:
+        P values 0..1; nan where a group has no row; 1 where no row counts or every row does.
+
+    Source: Pearson (1900), without a correction.
+    """
+    from scipy.special import ndtr
+
+    xa, na, xb, nb = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (hits_a, n_a, hits_b, n_b)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        together = (xa + xb) / (na + nb)
+        z = np.abs(xa / na - xb / nb) / np.sqrt(together * (1.0 - together) * (1.0 / na + 1.0 / nb))
+    p = np.where((together == 0.0) | (together == 1.0), 1.0, 2.0 * ndtr(-z))
+    return np.where((na > 0) & (nb > 0), p, np.nan)
 
 
 def against_rest(hits: Ints, n: Ints) -> Floats:
@@ -99,11 +122,36 @@ def against_rest(hits: Ints, n: Ints) -> Floats:
         n: rows, shape (groups,).
 
     Returns:
-        Exact p values after Holm, shape (groups,); nan for a group that has no row, or every row.
+        P values after Holm, shape (groups,): exact where fewer than 10 rows are expected in a cell. Nan for a group
+        that has no row, or every row.
 
-    Source: Fisher (1935), Holm (1979).
+    Source: Fisher (1935), Pearson (1900), Holm (1979).
     """
-    return holm(fisher(hits, n, hits.sum() - hits, n.sum() - n))
+    rest_hits, rest = hits.sum() - hits, n.sum() - n
+    found = score(hits, n, rest_hits, rest)
+    share = hits.sum() / max(int(n.sum()), 1)
+    few = np.flatnonzero(np.minimum(n, rest) * min(share, 1.0 - share) < _FEW)
+    found[few] = fisher(hits[few], n[few], rest_hits[few], rest[few])
+    return holm(found)
+
+
+def adjusted_p(hits: Ints, n: Ints, known: Sequence[int]) -> dict[int, float | None]:
+    """The corrected p value of each group whose members are known, against all others of these.
+
+    Args:
+        hits: rows that count, shape (groups,).
+        n: rows, shape (groups,).
+        known: places of these groups.
+
+    Returns:
+        By place; None for a group without rows. Empty with fewer than two groups.
+
+    Source: that of `against_rest`.
+    """
+    at = list(known)
+    if len(at) < 2:
+        return {}
+    return {place: reported(p) for place, p in zip(at, against_rest(hits[at], n[at]), strict=True)}
 
 
 def four_fifths(hits: Ints, n: Ints, level: float = LEVEL) -> list[Impact]:

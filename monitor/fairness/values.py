@@ -1,7 +1,7 @@
 """What every fairness metric shares: its entry in the catalogue, its value, and how counts make one."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -14,61 +14,13 @@ from monitor.fairness.comparisons import Compare, Compared, Disparity, by_fairle
 from monitor.fairness.counts import GroupCounts
 from monitor.fairness.grouping import MIN_GROUP, MISSING, grouped_by
 from monitor.fairness.intervals import reported
+from monitor.fairness.multiplicity import adjusted_p
 from monitor.fairness.positive import Positive, positive_class
 from monitor.fairness.rates import GroupRate, Task
+from monitor.fairness.result import FairnessValue, GroupRates
+from monitor.fairness.unknown_members import Shares, by_proxy, expected_rows, proxy_reason, with_missing
 
 MAX_CLASSES: Final = 20  # of many classes, how many are listed with their value
-
-
-@dataclass(frozen=True)
-class GroupRates:
-    """Rates of one group; None where its denominator is 0. Groups that are too small are shown and not compared.
-
-    Attributes:
-        rates: by name: the rate.
-        intervals: by name: the ends of its 95 % interval.
-        of: by name: the rows it is a share or mean of.
-        against: by name: the rate minus, or divided by, what it is compared with; empty between groups.
-    """
-
-    group: str
-    n: int
-    rates: dict[str, float | None]
-    too_small: bool
-    intervals: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
-    of: dict[str, int] = field(default_factory=dict)
-    against: dict[str, float | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FairnessValue:
-    """The value of a fairness metric; None with a `reason` if it is undefined.
-
-    `definition` states in one sentence what was computed. `positive` is the class whose rates were compared; with more
-    than two classes, the worst one; `source` says who named it (`monitor.fairness.positive`). `pair` names the two
-    groups behind the value; `p` is that of Fisher's exact test of the two, where the metric has one. `low` and `high`
-    are the ends of its 95 % interval. The largest difference is never negative, so chance alone makes it positive; a
-    limit is therefore judged by `bounds`. `second_opinion` computes the value again, from the same counts, with
-    fairlearn.
-    """
-
-    metric: str
-    by: str
-    value: float | None
-    reason: str | None
-    definition: str
-    positive: str | None
-    groups: tuple[GroupRates, ...]
-    n: int
-    low: float | None = None
-    high: float | None = None
-    source: str = "none"
-    compare: Compare = "between"
-    pair: tuple[str, str] | None = None
-    classes: tuple[tuple[str, float], ...] = ()
-    p: float | None = None
-    bounds: PairwiseBounds | None = field(default=None, compare=False, repr=False)
-    second_opinion: Callable[[], float] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -118,7 +70,7 @@ class Fairness:
     def compute(
         self, counts: GroupCounts, by: Sequence[str], *, positive: str | None = None, key: str = "positive",
         truth: bool = False, assume: bool = False, min_group: int = MIN_GROUP, compare: Compare | None = None,
-        reference: str | None = None,
+        reference: str | None = None, shares: Shares | None = None,
     ) -> FairnessValue:  # fmt: skip
         """The worst disparity among the metric's rates and the compared groups.
 
@@ -130,6 +82,8 @@ class Fairness:
             min_group: size of the smallest group that is compared, rows.
             compare: what groups are compared with; None: as the metric does.
             reference: for `reference`: the group that others are compared with.
+            shares: of a column that only guesses at membership: by value, the share of its rows in each group. There is
+                then no value, only `membership`.
 
         Returns:
             The value with its interval, and every group with its rates. None, with a reason, where no class is known to
@@ -146,13 +100,16 @@ class Fairness:
         classes = counts.classes(outcome=self.needs_outcome) if self.task == "classification" else {}
         of_prediction = "score" in self.needs and CONFIDENCE in counts.measures  # is right or wrong, whatever the class
         if of_prediction or not any(rate.of_class for rate in self.rates):
-            return how.value(counts.cells(by, None), self.rates, Positive(None, "none"))
+            return how.value(counts.cells(by, None), self.rates, Positive(None, "none"), shares=shares)
         found = positive_class(positive, classes, key=key, truth=truth, assume=assume)
         if found.source != "each class":
             cells = counts.cells(by, found.level or "")
             if found.reason:
                 return how.undefined(cells, self.rates if found.level else (), found, found.reason)
-            return how.value(cells, self.rates, found)
+            return how.value(cells, self.rates, found, shares=shares)
+        if shares is not None:
+            reason = "membership is guessed from a proxy, which is bounded for one class: declare `positive`"
+            return how.undefined(counts.cells(by, None), (), found, reason)
         return how.worst_class(counts, classes, self.micro, found)
 
 
@@ -259,9 +216,11 @@ class _How:
 
     def value(
         self, cells: GroupCells, rates: Sequence[GroupRate], positive: Positive, *, candidates: int = 1,
-        micro: bool = False,
+        micro: bool = False, shares: Shares | None = None,
     ) -> FairnessValue:  # fmt: skip
         """The worst disparity among some rates, with its interval and the rates themselves."""
+        if shares is not None:
+            return self.guessed(cells, rates, positive, shares)
         if reason := self.too_few(cells):
             return self.undefined(cells, rates, positive, reason)
         disparity, at = self.metric.disparity, self.compared(cells)
@@ -279,11 +238,30 @@ class _How:
             if self.compare != "overall" or len(at) == len(cells.names):
                 again = partial(by_fairlearn, source, rates, disparity, self.compare)
         definition = self.definition(positive, rates, micro=micro)
+        between = self.compare in ("between", "best") and positive.source != "each class"
+        member = with_missing(cells, at, rates, disparity.name) if between else None
         return FairnessValue(
             self.metric.name, grouped_by(self.by), each[worst].value, None, definition, positive.level, groups,
             sum(g.n for g in groups), low, high, positive.source, self.compare, _named(kept, each[worst]),
-            p=self._exact_p(kept, rates[worst], each[worst]), bounds=bounds, second_opinion=again,
+            p=self._exact_p(kept, rates[worst], each[worst]), membership=member, bounds=bounds,
+            second_opinion=again,
         )  # fmt: skip
+
+    def guessed(
+        self, cells: GroupCells, rates: Sequence[GroupRate], positive: Positive, shares: Shares
+    ) -> FairnessValue:
+        """What the disparity may be, of a column that only guesses at membership."""
+        found = None
+        if self.compare in ("between", "best"):
+            found = by_proxy(cells, self.sizes(cells), rates, self.metric.disparity.name, shares)
+        told = replace(self.undefined(cells, rates, positive, proxy_reason(found)), membership=found)
+        expected = expected_rows(cells, self.sizes(cells), shares)
+        ranges = {} if found is None else found.groups
+        groups = tuple(
+            GroupRates(name, n, {}, n < self.min_group, {found.rate: ranges[name]} if found and name in ranges else {})
+            for name, n in expected.items()
+        )
+        return replace(told, groups=groups)
 
     def _exact_p(self, cells: GroupCells, rate: GroupRate, one: Compared) -> float | None:
         """Of the two groups behind the value, where the metric has a test."""
@@ -356,6 +334,8 @@ class _How:
         place = {group: i for i, group in enumerate(at)}
         read = {rate.name: rate.read(cells) for rate in rates} if cells.names else {}
         ends = {name: found.interval() for name, found in read.items()}
+        known = [i for i, levels in enumerate(cells.levels) if MISSING not in levels]
+        p = {name: adjusted_p(e.hits, e.n, known) for name, e in read.items() if e.is_share and e.hits is not None}
         return tuple(
             GroupRates(
                 name, sizes[i], {rate: reported(found.value[i]) for rate, found in read.items()}, i not in place,
@@ -363,6 +343,7 @@ class _How:
                 {rate: int(found.n[i]) for rate, found in read.items()},
                 {rate.name: reported(one.against[place[i]]) for rate, one in zip(rates, each, strict=False)}
                 if i in place and self.compare != "between" else {},
+                {rate: of_group[i] for rate, of_group in p.items() if i in of_group},
             )
             for i, name in enumerate(cells.names)
         )  # fmt: skip

@@ -66,6 +66,50 @@ class Encoder(SpecPart):
         return self
 
 
+# Of a probability in whole per cent: its bands are centred on 0, 0.01 ... 1.
+_PER_CENT: Final = tuple((2 * at + 1) / 200 for at in range(100))
+
+
+class Proxy(SpecPart):
+    """That a protected column only guesses at membership, and how well: by name, by address, by a model of both."""
+
+    group: str | None = Field(
+        None, min_length=1, max_length=64, description="for a number 0..1: the group whose probability it is; the "
+        "other group is then everybody else",
+        examples=["female"],
+    )  # fmt: skip
+    shares: Mapping[str, Mapping[str, float]] | None = Field(
+        None, description="for a category: by value, the share of its rows that belongs to each group, at most 1 "
+        "together. Rows of other values may belong to any group",
+        examples=["{Miller: {a: 0.8, b: 0.2}, Garcia: {a: 0.1, b: 0.9}}"],
+    )  # fmt: skip
+
+    @property
+    def shares_by_value(self) -> Mapping[str, Mapping[str, float]]:
+        """By value of the column as it is counted: the share of its rows that belongs to each group."""
+        if self.shares is not None:
+            return self.shares
+        from monitor.fairness.grouping import band_names  # loads numpy
+
+        group = str(self.group)
+        names = band_names(_PER_CENT)
+        return {name: {group: at / 100, f"not {group}": 1.0 - at / 100} for at, name in enumerate(names)}
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "Proxy":
+        if (self.group is None) == (self.shares is None):
+            raise ValueError("has group and shares, or neither; give `group` for a probability of each row, or "
+                             "`shares` for each value of a category")  # fmt: skip
+        for value, groups in (self.shares or {}).items():
+            outside = [name for name, share in groups.items() if not 0.0 <= share <= 1.0]
+            if outside or not groups or sum(groups.values()) > 1.0 + 1e-6:
+                raise KeyProblem(("shares", value), f"is {dict(groups)}; give shares 0..1 of its rows, by group, at "
+                                 "most 1 together")  # fmt: skip
+        if self.shares is not None and len({name for groups in self.shares.values() for name in groups}) < 2:
+            raise KeyProblem(("shares",), "names fewer than two groups; name at least two, to compare them")
+        return self
+
+
 class Column(SpecPart):
     """One column of events or outcomes."""
 
@@ -104,6 +148,11 @@ class Column(SpecPart):
         "groups `under 18`, `18 to under 25` and `25 and over`. Without it, each number is a group",
         examples=["[18, 25, 40]"],
     )  # fmt: skip
+    proxy: Proxy | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="for a protected column that only guesses at membership, such as from a name or an address: how "
+        "well. Fairness by it has no value then; what it may be is bounded; see [fairness.md](fairness.md)",
+    )  # fmt: skip
     predicts: str | None = Field(
         None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
         description="for the prediction: the outcome that it is compared with, which KPIs, fairness, triggers, gates "
@@ -127,6 +176,24 @@ class Column(SpecPart):
             raise KeyProblem(("edges",), f"are for protected columns of type number, not {self.role} {self.type}")
         if not self.edges or any(a >= b for a, b in pairwise(self.edges)):
             raise KeyProblem(("edges",), f"is {list(self.edges)}; give ascending numbers, such as [18, 25, 40]")
+        return self
+
+    @property
+    def bands(self) -> tuple[float, ...] | None:
+        """Where one group of a protected number ends and the next begins, with those of a proxy's probability."""
+        return _PER_CENT if self.proxy is not None and self.proxy.group is not None else self.edges
+
+    @model_validator(mode="after")
+    def _proxy(self) -> "Column":
+        if self.proxy is None:
+            return self
+        fitting = "number" if self.proxy.group is not None else "category"
+        if self.role != "protected" or self.type != fitting:
+            asks = "group is for protected columns of type number" if fitting == "number" else (
+                "shares are for protected columns of type category")  # fmt: skip
+            raise KeyProblem(("proxy",), f"does not fit {self.role} {self.type}: {asks}")
+        if self.edges is not None:
+            raise KeyProblem(("edges",), "is set beside proxy, whose probabilities form no groups; leave it out")
         return self
 
     @model_validator(mode="after")

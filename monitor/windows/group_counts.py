@@ -9,6 +9,7 @@ from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.fairness.counts import GroupCounts, count
 from monitor.fairness.grouping import Grouping, grouped_by
 from monitor.fairness.numbers import ABSOLUTE, ERROR, EXACT, LENGTH, PREDICTED, REFUSED, SQUARED
+from monitor.fairness.unknown_members import Membership, Shares
 from monitor.kpi.generation.refusal_rate import is_refusal
 from monitor.kpi.references import without_own_answer
 from monitor.kpi.texts import composed, equals_reference
@@ -50,7 +51,7 @@ def counted_rows(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
     prediction, target = spec.with_role("prediction")[0], spec.target
     outcome = pl.lit(None, dtype=pl.String) if target is None else pl.col(target)
     rows = comparable(spec, frame.select(pl.col(prediction).alias("prediction"), outcome.alias("outcome")))
-    edges = {name: found for name in protected if (found := spec.columns[name].edges) is not None}
+    edges = {name: found for name in protected if (found := spec.columns[name].bands) is not None}
     grouping = Grouping(protected, edges)
     unlike, complete = unlike_labels(spec, rows), rows["outcome"].null_count() == 0
     if spec.task != "classification":
@@ -105,8 +106,19 @@ def compute_fairness(spec: ModelSpec, rule: FairnessRule, by: tuple[str, ...], c
     declared = positive_of(spec, rule)
     return FAIRNESS[rule.metric].compute(
         counts, by, positive=declared.name, key=declared.key, truth=declared.truth, assume=declared.assume,
-        min_group=rule.min_group, compare=rule.compare, reference=rule.reference,
+        min_group=rule.min_group, compare=rule.compare, reference=rule.reference, shares=shares_of(spec, by),
     )  # fmt: skip
+
+
+def shares_of(spec: ModelSpec, by: tuple[str, ...]) -> Shares | None:
+    """Of a column that only guesses at membership: the share of each value's rows in each group. None for others.
+
+    Empty for an intersection with such a column, whose groups are not bounded.
+    """
+    proxies = [found for name in by if (found := spec.columns[name].proxy) is not None]
+    if not proxies:
+        return None
+    return proxies[0].shares_by_value if len(by) == 1 else {}
 
 
 def _reading(spec: ModelSpec, rule: FairnessRule, by: tuple[str, ...], counted: CountedRows, scale: str) -> Reading:
@@ -127,6 +139,7 @@ def fairness_details(rule: FairnessRule, found: FairnessValue) -> dict[str, Any]
         {
             "group": g.group, "n": g.n, "rates": g.rates, "intervals": {k: list(v) for k, v in g.intervals.items()},
             "of": g.of, "too_small": g.too_small, **({"against": g.against} if g.against else {}),
+            **({"adjusted_p": g.adjusted_p} if g.adjusted_p else {}),
         }
         for g in found.groups
     ]  # fmt: skip
@@ -137,6 +150,17 @@ def fairness_details(rule: FairnessRule, found: FairnessValue) -> dict[str, Any]
         **({"reference": rule.reference} if rule.reference else {}),
         **({"classes": [{"class": name, "value": value} for name, value in found.classes]} if found.classes else {}),
         **({"p": found.p} if found.p is not None else {}),
+        **({"membership": _membership(found.membership)} if found.membership is not None else {}),
+    }  # fmt: skip
+
+
+def _membership(found: Membership) -> dict[str, Any]:
+    bounds = found.possible
+    return {
+        "by_proxy": found.by_proxy, "unknown": bounds.unknown, "low": bounds.low, "high": bounds.high,
+        "low_sampled": bounds.low_sampled, "high_sampled": bounds.high_sampled, "reason": bounds.reason,
+        "rate": found.rate, "between": None if found.between is None else list(found.between),
+        "groups": {name: list(ends) for name, ends in found.groups.items()},
     }  # fmt: skip
 
 

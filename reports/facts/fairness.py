@@ -21,6 +21,7 @@ from monitor.spec.monitors import FairnessRule
 from monitor.spec.parse import parse_spec
 from monitor.spec.positive import positive_of
 from monitor.tables import Alert, Measurement, Model, Window
+from monitor.windows.group_counts import shares_of
 from monitor.windows.limits import not_judged
 from monitor.windows.period_counts import PeriodCounts, period_counts
 from reports import store
@@ -31,7 +32,6 @@ from reports.facts.fairness_figures import (
     labelled_of,
     method_words,
     pair_of,
-    possible_range,
     rows_of,
 )
 from reports.facts.measures import finite
@@ -85,7 +85,7 @@ def own_values(spec: ModelSpec) -> frozenset[str]:
     return frozenset(
         name
         for name in spec.with_role("protected")
-        if spec.columns[name].type not in GROUP_TYPES and spec.columns[name].edges is None
+        if spec.columns[name].type not in GROUP_TYPES and spec.columns[name].bands is None
     )
 
 
@@ -234,7 +234,7 @@ def _line(
     history = history_lines((m for m in period.measured if (m.metric, m.column) == (name, named)), period.windows)
     judged = [h for h in history if h.limit is not None and h.value is not None and h.not_judged is None]
     limit = None if rule is None else rule.min if rule.max is None else rule.max
-    unknown = None if value is None or period.counts is None else possible_range(period.counts, entry, by, value)
+    unknown = None if value is None or value.membership is None else value.membership.possible
     rate, pair = ("", ()) if value is None else pair_of(value)
     measured = None if value is None else value.value
     low, high = (None, None) if value is None or measured is None else (value.low, value.high)
@@ -262,16 +262,10 @@ def _value(
     given = positive_of(period.spec, rule)
     chosen = replace(given, name=choice.positive) if choice.positive is not None else given
     return entry.compute(
-        period.counts,
-        by,
-        positive=chosen.name,
-        key=chosen.key,
-        truth=chosen.truth,
-        assume=chosen.assume,
-        min_group=MIN_GROUP if rule is None else rule.min_group,
-        compare=None if rule is None else rule.compare,
-        reference=None if rule is None else rule.reference,
-    )
+        period.counts, by, positive=chosen.name, key=chosen.key, truth=chosen.truth, assume=chosen.assume,
+        min_group=MIN_GROUP if rule is None else rule.min_group, compare=None if rule is None else rule.compare,
+        reference=None if rule is None else rule.reference, shares=shares_of(period.spec, by),
+    )  # fmt: skip
 
 
 def _shown_class(period: _Period, choice: FairnessChoice) -> tuple[str | None, bool]:

@@ -12,7 +12,6 @@ from monitor.fairness.counts import GroupCounts
 from monitor.fairness.estimates import Estimates
 from monitor.fairness.grouping import MISSING, grouped_by
 from monitor.fairness.intervals import reported
-from monitor.fairness.membership import Possible, of_missing, possible
 from monitor.fairness.multiplicity import four_fifths
 from monitor.fairness.numbers import (
     ERROR,
@@ -151,27 +150,6 @@ def impact_table(counts: GroupCounts, by: Sequence[str], positive: str) -> Impac
         )  # fmt: skip
     unknown = int(cells.n.sum()) - total
     return ImpactTable(by=grouped_by(by), positive=positive, unknown=unknown, lines=tuple(lines))
-
-
-def possible_range(counts: GroupCounts, entry: Fairness, by: Sequence[str], value: FairnessValue) -> Possible | None:
-    """What a disparity may be, whichever groups the rows of unknown membership belong to; None where all are known.
-
-    Only for one share compared between groups, for which the bounds are known.
-
-    Source: Manski (2003), Partial Identification of Probability Distributions, chapter 1.
-    """
-    if value.value is None or value.compare != "between" or len(entry.rates) != 1 or value.classes:
-        return None
-    cells = counts.cells(by, value.positive)
-    found = entry.rates[0].read(cells)
-    lost = [i for i, levels in enumerate(cells.levels) if MISSING in levels]
-    if found.hits is None or found.odds or not any(found.n[i] for i in lost):
-        return None
-    small = {group.group for group in value.groups if group.too_small}
-    kept = [i for i, name in enumerate(cells.names) if i not in lost and name not in small]
-    hits, n = np.asarray(found.hits), np.asarray(found.n)
-    extremes = of_missing(hits[kept], n[kept], int(hits[lost].sum()), int(n[lost].sum()))
-    return possible(extremes, entry.disparity.name, int(n[lost].sum()))
 
 
 def method_words(entry: Fairness) -> str:

@@ -47,7 +47,8 @@ CATALOGUES = (
     Catalogue(
         "monitor/fairness", "FAIRNESS",
         ("bounds", "cells", "comparisons", "counts", "counts_codec", "estimates", "families", "grouping", "intervals",
-         "lasting", "membership", "multiplicity", "numbers", "positive", "rates", "sequential", "shrinkage", "values"),
+         "lasting", "membership", "multiplicity", "numbers", "positive", "rates", "result", "sequential", "shrinkage",
+         "unknown_members", "values"),
         ("compute",),
     ),
     Catalogue(

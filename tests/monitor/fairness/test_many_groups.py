@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]  # no stubs
 
 from core.arrays import Ints
-from monitor.fairness.multiplicity import against_rest, fisher, four_fifths, holm
+from monitor.fairness.multiplicity import against_rest, fisher, four_fifths, holm, score
 from monitor.fairness.sequential import Sides, evidence
 from monitor.fairness.shrinkage import shrunk
 
@@ -23,7 +23,11 @@ def test_fisher_s_p_values_are_those_of_scipy_and_of_chi_squared_where_rows_are_
     tables = np.array([(3, 30, 9, 40), (0, 10, 5, 10), (0, 10, 0, 12), (12, 12, 9, 9)])
     expected = [stats.fisher_exact(np.array([[a, n - a], [b, m - b]])).pvalue for a, n, b, m in tables]
     np.testing.assert_allclose(fisher(*tables.T), expected)
-    assert float(fisher(500_000, 1_000_000, 501_000, 1_000_000)) == pytest.approx(0.157, abs=0.01)
+    assert float(score(5000, 10_000, 5100, 10_000)) == pytest.approx(
+        stats.chi2_contingency([[5000, 5000], [5100, 4900]], correction=False).pvalue
+    )
+    assert [float(score(0, 5, 0, 9)), float(score(5, 5, 9, 9))] == [1.0, 1.0]
+    assert np.isnan(score(0, 0, 3, 10))
     assert np.isnan(fisher(0, 0, 3, 10))
 
 

@@ -8,7 +8,7 @@ from scipy.optimize import linprog
 
 from core.arrays import Floats
 from core.errors import InvalidError
-from monitor.fairness.membership import Kind, of_missing, of_proxy, possible
+from monitor.fairness.membership import Kind, of_known, of_proxy, possible
 
 KINDS: tuple[Kind, ...] = ("difference", "ratio")
 
@@ -24,7 +24,7 @@ def number(value: float | None) -> float:
 
 @pytest.mark.parametrize("kind", ["difference", "ratio"])
 def test_missing_rows_of_two_groups_are_bounded_by_the_worst_and_the_best_assignment(kind: Kind) -> None:
-    found = possible(of_missing([3, 5], [9, 8], 2, 5), kind, 5)
+    found = possible(of_known([3, 5], [9, 8]).with_unknown(2, 5), kind, 5)
     seen = []
     for to_first in product((0, 1), repeat=5):
         first, answers = np.array(to_first), np.arange(5) < 2
@@ -44,14 +44,14 @@ def test_missing_rows_of_two_groups_are_bounded_by_the_worst_and_the_best_assign
 def test_nothing_missing_leaves_the_disparity_itself() -> None:
     hits, n = np.array([10, 20, 24]), np.array([50, 50, 60])
     for kind in KINDS:
-        found = possible(of_missing(hits, n, 0, 0), kind, 0)
+        found = possible(of_known(hits, n), kind, 0)
         assert found.low == pytest.approx(found.high)
         assert found.low == pytest.approx(between(hits / n, kind))
         assert 0 in (found.pair or ())
 
 
 def test_many_missing_rows_say_honestly_that_nothing_is_known() -> None:
-    found = possible(of_missing(np.array([10, 10]), np.array([20, 20]), 500, 1000), "difference", 1000)
+    found = possible(of_known([10, 10], [20, 20]).with_unknown(500, 1000), "difference", 1000)
     assert found.low == 0.0
     assert number(found.high) > 0.95
 
@@ -97,12 +97,12 @@ def test_a_proxy_that_is_never_wrong_leaves_the_disparity_itself() -> None:
 
 
 def test_bad_input_is_refused_or_null_with_the_reason() -> None:
-    with pytest.raises(InvalidError, match="missing_hits is 3 of 2"):
-        of_missing([1], [2], 3, 2)
+    with pytest.raises(InvalidError, match="hits is 3 of 2"):
+        of_known([1], [2]).with_unknown(3, 2)
     for share in ([[0.7, 0.7]], [[-0.1, 0.5]], [[np.nan, 0.5]]):
         with pytest.raises(InvalidError, match="sum of at most 1"):
             of_proxy([1], [1], [2], share)
-    alone = possible(of_missing([5, 0], [10, 0], 0, 0), "difference", 0)
+    alone = possible(of_known([5, 0], [10, 0]), "difference", 0)
     assert (alone.low, alone.reason) == (None, "fewer than two groups have rows")
-    zero = possible(of_missing([0, 0], [10, 10], 0, 3), "ratio", 3)
+    zero = possible(of_known([0, 0], [10, 10]).with_unknown(0, 3), "ratio", 3)
     assert (zero.low, zero.reason) == (None, "no row counts, so the highest rate is 0")
