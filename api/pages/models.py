@@ -3,6 +3,7 @@
 import shlex
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -126,7 +127,8 @@ def model_page(
         summary=_summary(site, db, current), budget=budget_words(spec), rules=rule_words(spec),
         wide=_svg(drawn, 1072), narrow=_svg(drawn, 358), data=timeline_table(drawn) if drawn else None,
         alerts=alerts[::-1], mutes=alert_store.mutes(db, model.id, site.clock.now()), windows=windows[::-1],
-        by_window=_by_window(measured), fairness=_newest_fairness(measured), decisions=decisions[::-1], runs=runs[::-1],
+        by_window=_by_window(measured), fairness=_newest_fairness(measured),
+        attributions=newest_attributions(db, model.id, end), decisions=decisions[::-1], runs=runs[::-1],
         gates=store.gates(db, [r.id for r in runs]), versions=versions[::-1], reports=reports, cite=citations.find,
         reference=reference_standing(site, db, current), traced=_traced(site, db, spec),
         later=monitor_store.later_verdicts(db, [w.id for w in windows]), target=target_of(spec),
@@ -170,6 +172,18 @@ def _newest_fairness(measured: Any) -> list[Measurement]:
         if m.monitor == "fairness" and (key not in newest or (m.value is not None and m.to_ts >= newest[key].to_ts)):
             newest[key] = m
     return list(newest.values())
+
+
+def newest_attributions(db: Session, model_id: UUID, until: datetime) -> dict[str, Any] | None:
+    """What each column counts in the newest window that was explained, the most important first, and both rules."""
+    newest = store.newest_measurement(db, model_id, "attribution", "attribution_drift", until)
+    if newest is None:
+        return None
+    here = monitor_store.window_measurements(db, newest.window_id, monitor="attribution")
+    columns = sorted((m for m in here if m.column and not m.segment), key=lambda m: -(m.value or 0.0))
+    ranking = next(m for m in here if m.metric == "attribution_ndcg")
+    pairs = (newest.details.get("interactions") or {}).get("pairs") or []
+    return {"columns": columns, "drift": newest, "ndcg": ranking, "pairs": pairs}
 
 
 def progress(run: Run) -> str:
