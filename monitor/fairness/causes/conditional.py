@@ -99,11 +99,11 @@ def _adjusted(
     (a, b), (x, y), total = n[:, both], sums[:, both], n[:, both].sum(axis=0)
     weight = a * b / total
     gap = float((weight * (y / b - x / a)).sum() / weight.sum())
-    if set(np.unique(rows.value)) <= {0.0, 1.0}:
+    if rows.share:
         spent = (a**2 * y - b**2 * x + a * b * (b - a) / 2) / total**2
         crossed = (x * (b - y) + y * (a - x)) / (2 * total)
         variance = (gap * float(-spent.sum()) + float(crossed.sum())) / float(weight.sum()) ** 2
-        return ranged(gap, variance, tests), _no_difference(a, b, x, y, total)
+        return ranged(gap, variance, tests, share=True), _no_difference(a, b, x, y, total)
     squares = np.bincount(cell, weights=rows.value**2, minlength=n.size).reshape(n.shape)[:, both]
     left = np.maximum(squares - sums[:, both] ** 2 / n[:, both], 0.0)
     pooled = float(left.sum() / n[:, both].sum())

@@ -74,8 +74,8 @@ def by_factor(rows: TwoGroups, factor: Factor, *, tests: int = 1) -> FactorParts
     total = n.sum(axis=1)
     return FactorParts(
         factor.name,
-        ranged(float(composition.sum()), _variance(share, total, middle, variance, moved / 2), tests),
-        ranged(float(rate.sum()), _variance(share, total, gap / 2, variance, shares), tests),
+        ranged(float(composition.sum()), _variance(share, total, middle, variance, moved / 2), tests, share=rows.share),
+        ranged(float(rate.sum()), _variance(share, total, gap / 2, variance, shares), tests, share=rows.share),
         float(n[:, (n == 0).any(axis=0)].sum() / n.sum()),
         tuple(
             LevelParts(
@@ -166,8 +166,8 @@ def together(rows: TwoGroups, factors: Sequence[Factor]) -> Together:
     tests = len(parts) + 1
     return Together(
         tuple(f.name for f in factors),
-        tuple(ranged(float(p), float(v), tests) for p, v in zip(parts, variance, strict=True)),
-        ranged(unexplained, rest, tests),
+        tuple(ranged(float(p), float(v), tests, share=rows.share) for p, v in zip(parts, variance, strict=True)),
+        ranged(unexplained, rest, tests, share=rows.share),
     )
 
 

@@ -15,7 +15,7 @@ from monitor.fairness.causes.groups import ROW_RATES, Ranged, TwoGroups
 from monitor.fairness.grouping import MISSING
 from monitor.levels import as_levels
 
-MOST_COLUMNS: Final = 30
+MOST_COLUMNS: Final = 20
 TEXTS: Final = ("text", "texts")
 
 

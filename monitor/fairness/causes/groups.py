@@ -7,6 +7,7 @@ from typing import Final, Literal
 import numpy as np
 
 from core.arrays import Flags, Floats
+from monitor.fairness.intervals import newcombe
 
 CONFIDENCE: Final = 0.95
 FEWEST: Final = 5  # rows of a cell or level that is shown by its own number: fewer would tell of persons
@@ -27,13 +28,14 @@ class Ranged:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def ranged(value: float, variance: float, tests: int = 1) -> Ranged:
+def ranged(value: float, variance: float, tests: int = 1, *, share: bool = False) -> Ranged:
     """A number with its normal interval.
 
     Args:
         value: the estimate.
         variance: of the estimate, >= 0.
         tests: numbers that are read together; the level is divided by it (Bonferroni), at least 1.
+        share: whether it is a difference of shares, which lies within -1..1.
 
     Returns:
         The number and the ends of its interval.
@@ -43,7 +45,8 @@ def ranged(value: float, variance: float, tests: int = 1) -> Ranged:
     from scipy.stats import norm
 
     half = float(norm.isf((1.0 - CONFIDENCE) / (2 * tests))) * float(np.sqrt(max(variance, 0.0)))
-    return Ranged(value, value - half, value + half)
+    low, high = value - half, value + half
+    return Ranged(value, max(low, -1.0), min(high, 1.0)) if share else Ranged(value, low, high)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +79,17 @@ class TwoGroups:
         return second - first
 
     @property
+    def share(self) -> bool:
+        """Whether the means are shares."""
+        return bool(np.isin(self.value, (0.0, 1.0)).all())
+
+    @property
     def crude(self) -> Ranged:
-        """The disparity over all rows, with its interval."""
+        """The disparity over all rows, with its interval: of shares Newcombe's."""
+        if self.share:
+            (first, second), hits = self.sizes, (self.value[~self.later].sum(), self.value[self.later].sum())
+            low, high = newcombe(hits[1], second, hits[0], first)
+            return Ranged(self.disparity, float(low), float(high))
         sides = self.value[~self.later], self.value[self.later]
         return ranged(self.disparity, float(sum(spread(side) / len(side) for side in sides)))
 

@@ -4,12 +4,14 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from api.app import create_app
 from api.http.auth import COOKIE
 from api.processes.worker import drain
+from governance import erasure
 from governance.access.api_keys import create_key
 from governance.access.roles import Caller, Role
 from governance.access.sessions import open_session
@@ -22,6 +24,8 @@ from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Alert
 from monitor.windows.evaluate import evaluate
+from retrain.store import flips
+from retrain.tables import FairnessFlip
 from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, rows, spec
 
@@ -90,6 +94,36 @@ def test_a_fairness_alert_says_where_the_difference_comes_from_and_that_it_turns
     viewer = signed_in(site, Role.VIEWER).get(f"/api/v1/alerts/{alert.id}/causes").json()["items"][0]
     assert "south" not in str(viewer)
     assert viewer["causes"]["declared"]["adjusted"] == causes["declared"]["adjusted"]
+
+
+@pytest.mark.slow
+@SQLITE_FIRST
+def test_an_erased_person_s_values_leave_the_causes_which_are_found_again(site: Site) -> None:
+    declared(site)
+    send(site, turned(4000, start=0, apart=False))
+    hers = pl.col("customer") == "c5"
+    send(site, turned(1000, start=4000, apart=True).with_columns(
+        region=pl.when(hers).then(pl.lit("Annstown")).otherwise("region")))  # fmt: skip
+    drain(site)
+    with site.database.write() as db:
+        alert = db.scalars(select(Alert).where(Alert.monitor == "fairness")).one()
+        (found,) = store.fairness_causes(db, alert.id)
+        assert "Annstown" in str(found.document)
+        test = {"test": "terms", "n": 2, "changed": 2, "examples": [{"event_id": f"e{4000 + i}"} for i in (5, 6)]}
+        db.add(FairnessFlip(
+            model_id=found.model_id, version="v1", document={"tests": [test]}, at=site.clock.now(),
+        ))  # fmt: skip
+    gone = site.events.events("loans").filter(pl.col("event_id") == "e4005")["customer"][0]
+    with site.database.write() as db:
+        erasure.request(db, subject=gone, models=[], actor="dpo", now=site.clock.now())
+    drain(site)
+    with site.database.read() as db:
+        (again,) = store.fairness_causes(db, alert.id)
+        assert again.id != found.id
+        assert "Annstown" not in str(again.document)
+        (flip,) = flips(db, again.model_id)
+        assert [e["event_id"] for e in flip.document["tests"][0]["examples"]] == ["e4006"]
+        assert check_rows(db).ok
 
 
 def test_groups_are_those_of_the_metric_bands_and_intersections_too() -> None:

@@ -162,6 +162,16 @@ def test_a_cell_of_few_rows_shows_no_mean_of_its_own() -> None:
     assert (by_name["s"].means, by_name["s"].thin, by_name["t"].thin) == ((None, 0.5), True, False)
 
 
+def test_an_interval_of_a_difference_of_shares_is_newcombe_s_and_stays_within_its_bounds() -> None:
+    value = np.array([1.0] * 56 + [0.0] * 14 + [1.0] * 48 + [0.0] * 32)  # Newcombe (1998), table II, example (a)
+    found = TwoGroups("a", "b", value, np.arange(150) < 70).crude
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    one = TwoGroups("a", "b", np.array([1.0] * 20 + [0.0] * 31), np.arange(51) == 50)
+    parts = by_factor(one, factor(pl.Series("x", np.arange(51) % 3)))
+    for part in (one.crude, parts.composition, parts.rate):
+        assert -1 <= (part.low or 0) <= (part.value or 0) <= (part.high or 0) <= 1
+
+
 def test_columns_that_part_the_groups_leave_nothing_to_compare() -> None:
     frame = frame_of({"s": ((9, 1), (0, 0)), "t": ((0, 0), (9, 30))}, ("a", "b"))
     held = held_fixed(two(frame, "a", "b"), [factor(frame["stratum"])], min_group=5)

@@ -108,10 +108,14 @@ def _deleted() -> Iterator[str]:
 ONE_BY_ONE = {
     "monitor/confirm/drafts.py: stored": "ArtifactDraft",
     "monitor/upkeep/erase_derived.py: draft": "ArtifactDraft",
+    "monitor/upkeep/erase_quotes.py: cause": "FairnessCause",
     "monitor/upkeep/erase_quotes.py: measured": "Measurement",
+    "monitor/upkeep/erase_quotes.py: row": "AlertFinding",
     "monitor/upkeep/erase_quotes.py: verdict": "LaterVerdict",
     "monitor/windows/record.py: known.pop(key)": "Measurement",
     "retrain/erasure/traces.py: row": "Explanation",
+    "retrain/explain/single.py: left": "ArtifactDraft",
+    "retrain/reasons/over_time.py: stored": "Measurement",
     "retrain/runs/elsewhere.py: worked": "Lease",
     "retrain/runs/steps.py: row": "GateRow",
 }

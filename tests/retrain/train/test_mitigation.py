@@ -91,7 +91,7 @@ def test_texts_are_weighed_drawn_and_swapped() -> None:
     assert swapped["label"].to_list()[4:] == ["a", "a", "b"]
 
 
-@pytest.mark.parametrize("method", ["reweigh", "resample"])
+@pytest.mark.parametrize("method", ["reweigh", pytest.param("resample", marks=pytest.mark.slow)])
 def test_a_tabular_run_shows_the_trade_off_of_its_mitigation(method: str, tmp_path: Path) -> None:
     mitigation = {"method": method, "by": ["sex"], "strength": 1.0, "positive": "yes"}
     config = TableRunConfig(
