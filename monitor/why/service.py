@@ -18,6 +18,7 @@ from monitor.finding_tables import AlertFinding
 from monitor.site import Site
 from monitor.why.gather import Question, question
 
+MOST_CLUSTERS: Final = 5
 LIMIT_S: Final = 300.0  # of the process; it takes seconds
 log = logger("monitor.why.service")
 
@@ -50,7 +51,20 @@ def explain_alert(site: Site, alert_id: UUID) -> None:
         raise
     except AppError as error:
         found = {"error": error.message}
+    if alert.monitor == "drift" and "figures" in found:
+        found["figures"]["clusters"] = _clusters(about)
     _store(site, alert_id, about, found)
+
+
+def _clusters(about: AlertContext) -> list[dict[str, Any]]:
+    """The clusters of the reference's texts whose share changed most, with the words by which they are known."""
+    found = [
+        {"column": part["column"].removesuffix(".cluster"), "words": c["words"], "reference": c["reference"],
+         "window": c["current"]}
+        for part in about.window.decision.get("columns", ())
+        for c in part.get("clusters", ())
+    ]  # fmt: skip
+    return sorted(found, key=lambda c: -abs(c["window"] - c["reference"]))[:MOST_CLUSTERS]
 
 
 def _looked(site: Site, asked: Question) -> dict[str, Any]:

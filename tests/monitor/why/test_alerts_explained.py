@@ -120,6 +120,7 @@ def test_a_drift_alert_says_in_which_words_and_rows_and_sets_clocks_and_scores_a
     for row in found["examples"]:
         assert "crypto" in row["values"]["text"]
         assert {"age", "who"}.isdisjoint(row["values"])
+    assert all(c["column"] == "text" for c in found["figures"]["clusters"])
     assert client.get(f"/api/v1/alerts/{alert.id}").json()["why"]["sentence"] == found["sentence"]
     assert reader(site, Role.VIEWER).get(f"/api/v1/alerts/{alert.id}/why").json()["examples"] is None
     page = visit(site, Role.ADMIN).get(f"/alerts/{alert.id}").text
