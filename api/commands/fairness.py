@@ -10,6 +10,7 @@ from api.commands.models import ModelName, client, model_path
 from api.commands.output import JsonFlag, console, emit_json
 from api.commands.period import period
 from core.clock import SystemClock
+from reports.facts.fairness_chart import CORE
 
 WRONG: Final = 1  # exit code of "not fair" and "cannot say"
 
@@ -59,15 +60,17 @@ def _print(found: Mapping[str, Any]) -> None:
             for d in found["disparities"]
         ),
     )  # fmt: skip
+    if found["groups"]:
+        console.print("\nEvery rate: --json, or the page of the model.", markup=False)
     for named in dict.fromkeys(cell["by"] for cell in found["groups"]):
         cells = [cell for cell in found["groups"] if cell["by"] == named]
-        rates = [rate["rate"] for rate in cells[0]["rates"]]
+        rates = [rate["rate"] for rate in cells[0]["rates"] if rate["rate"] in CORE]
         _table(
             f"Groups by {named}", ("group", "n", "with outcome", *(rate.replace("_", " ") for rate in rates)),
             (
                 (
                     cell["group"] + (" (small)" if cell["small"] else ""), f"{cell['n']:,}", f"{cell['labelled']:,}",
-                    *map(_rate, cell["rates"]),
+                    *(_rate(rate) for rate in cell["rates"] if rate["rate"] in rates),
                 )
                 for cell in cells
             ),
@@ -95,4 +98,4 @@ def _number(value: float | None) -> str:
 def _rate(rate: Mapping[str, Any]) -> str:
     if rate["value"] is None:
         return "-"
-    return f"{_number(rate['value'])} ({_number(rate['low'])} to {_number(rate['high'])})"
+    return f"{_number(rate['value'])} \n({_number(rate['low'])} to {_number(rate['high'])})"

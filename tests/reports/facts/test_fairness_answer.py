@@ -19,8 +19,10 @@ from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from governance.ledger.read import ledger_entries
 from governance.verify.bundle import verify_bundle_bytes
+from governance.verify.fair import RATES
 from governance.verify.manifest import ENTRIES
 from governance.verify.printed import hold_printed
+from monitor.fairness.rates import OF_CLASSES
 from monitor.site import Site
 from monitor.tables import FairnessCounts
 from reports import service
@@ -158,6 +160,10 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "impact": (lambda r: r["fair"]["impact"][0]["lines"][0].update(impact_ratio=0.9), "impact[0]: report.line"),
     "window": (lambda r: r["fair"]["counted"].pop(), "report.line"),
 }
+
+
+def test_the_verifier_computes_every_share_that_the_catalogue_has() -> None:
+    assert {rate.name for rate in OF_CLASSES} == {*RATES}
 
 
 @SQLITE_ONLY
