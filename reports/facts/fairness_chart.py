@@ -8,7 +8,8 @@ from reports.fairness import CellLine, DisparityLine, FairnessAnswer, HistoryLin
 
 CORE: Final = (
     "selection_rate", "base_rate", "true_positive_rate", "false_positive_rate", "positive_predictive_value", "accuracy",
-    "mean_score", "mean_prediction", "mean_error", "mean_absolute_error", "refusal_rate", "exact_match", "answer_length",
+    "mean_score", "mean_prediction", "mean_error", "mean_absolute_error", "refusal_rate", "exact_match",
+    "answer_length",
 )  # fmt: skip
 MAX_PANELS: Final = 12  # of one picture; the table below it has every disparity
 

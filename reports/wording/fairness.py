@@ -14,7 +14,11 @@ from reports.parts import Unmeasured
 from reports.wording.phrases import metric_words
 
 NAMED: Final = 4  # groups or disparities that a sentence names; the tables have all
-_HELD: Final = {"beyond": "beyond", "inside": "inside", "cannot say": "on both sides of"}
+_HELD: Final = {
+    "beyond": "beyond the limit {}",
+    "inside": "inside the limit {}",
+    "cannot say": "and its limit {} lies within",
+}
 
 
 def answer_of(lines: Sequence[DisparityLine]) -> Fair:
@@ -68,7 +72,7 @@ def disparity_words(line: DisparityLine) -> str:
         return f"{name} was not measured, because {line.reason}"
     said = f"{name} is {number(line.value)} ({_interval(line.low, line.high)})"
     if line.limit is not None and line.verdict in _HELD:
-        said += f", {_HELD[line.verdict]} the limit {line.limit_word} {line.limit:g}"
+        said += ", " + _HELD[line.verdict].format(f"{line.limit_word} {line.limit:g}")
     return said + (f": {_apart(line)}" if line.groups else "")
 
 
