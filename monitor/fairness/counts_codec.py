@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError
+from monitor.fairness.cells import BINS
 from monitor.fairness.counts import BIN, KEY, OUTCOME, PARTS, PREDICTION, ROWS, GroupCounts
 from monitor.fairness.grouping import MISSING
 
@@ -67,47 +69,37 @@ def decode_merged(parts: Iterable[bytes]) -> GroupCounts:
     measures = tuple(dict.fromkeys(name for head, _ in read for name in head["measures"]))
     keys = [KEY + name for name in columns] + [OUTCOME, PREDICTION]
     known: dict[str, dict[str, int]] = {key: {} for key in keys}
-    found: dict[str, list[Any]] = {name: [] for name in (*keys, BIN, ROWS, *_sums(measures))}
-    for head, numbers in read:
-        own = [KEY + name for name in head["columns"]] + [OUTCOME, PREDICTION]
-        for key in keys:
-            places = known[key]
-            if key not in own:
-                found[key].append(np.full(head["lines"], places.setdefault(MISSING, len(places)), dtype=np.int32))
-                continue
-            at = own.index(key)
-            new = np.array([*(places.setdefault(text, len(places)) for text in head["texts"][at]), -1], dtype=np.int32)
-            found[key].append(new[numbers[key]])
-        for name in (BIN, ROWS, *_sums(measures)):
+    placed = [{key: _placed(head, key, known[key]) for key in keys} for head, _ in read]
+    sizes = [*(len(known[key]) + 1 for key in keys), BINS + 1]
+    if math.prod(sizes) >= 2**62:
+        raise IntegrityFailureError("these counts have too many groups to be added up")
+    sums = [ROWS, *_sums(measures)]
+    found: dict[str, list[Any]] = {name: [] for name in ("code", *sums)}
+    for (head, numbers), places in zip(read, placed, strict=True):
+        code = np.zeros(head["lines"], dtype=np.int64)  # the place among all combinations; one key is added up faster
+        for key, size in zip(keys, sizes, strict=False):
+            code = code * size + (places[key][numbers[key]] if key in numbers else places[key][0])
+        found["code"].append(code * sizes[-1] + numbers[BIN] + 1)
+        for name in sums:
             found[name].append(numbers[name] if name in numbers else np.zeros(head["lines"]))
     table = pl.DataFrame({name: np.concatenate(values) for name, values in found.items()})
-    table = _added(table, [*keys, BIN], [ROWS, *_sums(measures)])
-    named = [
-        pl.Series([*known[key]], dtype=pl.String).gather(table[key].set(table[key] < 0, None)).alias(key)
-        if known[key]
-        else pl.Series([None] * table.height, dtype=pl.String).alias(key)
-        for key in keys
-    ]
-    table = table.with_columns(
-        *named, table[BIN].set(table[BIN] < 0, None).cast(pl.Int64), table[ROWS].cast(pl.Int64)
-    ).sort([*keys, BIN])
-    return GroupCounts(columns, measures, table)
-
-
-def _added(table: pl.DataFrame, keys: list[str], sums: list[str]) -> pl.DataFrame:
-    """One line for each combination of keys, which are places from -1 on."""
-    sizes = [int(table[key].to_numpy().max()) + 2 for key in keys] if table.height else []
-    if math.prod(sizes) >= 2**62:
-        return table.group_by(keys).agg(pl.col(sums).sum())
-    code = np.zeros(table.height, dtype=np.int64)
-    for key, size in zip(keys, sizes, strict=False):
-        code = code * size + table[key].to_numpy() + 1
-    one = table.select(pl.Series("code", code), *sums).group_by("code").agg(pl.col(sums).sum())  # one key is faster
-    left, found = one["code"].to_numpy(), []
-    for key, size in zip(reversed(keys), reversed(sizes), strict=False):
-        found.append(pl.Series(key, left % size - 1))
+    table = table.group_by("code").agg(pl.col(sums).sum())
+    left, named = table["code"].to_numpy(), list[pl.Series]()
+    bins = pl.Series(BIN, left % sizes[-1] - 1)
+    left = left // sizes[-1]
+    for key, size in zip(reversed(keys), sizes[-2::-1], strict=True):
+        texts = pl.Series(key, [None, *known[key]], dtype=pl.String)
+        named.append(texts.gather(left % size))
         left = left // size
-    return one.select(*(reversed(found) if found else table.select(keys)), *sums)
+    table = table.select(*reversed(named), bins.set(bins < 0, None).cast(pl.Int64), *sums)
+    return GroupCounts(columns, measures, table.with_columns(pl.col(ROWS).cast(pl.Int64)).sort([*keys, BIN]))
+
+
+def _placed(head: dict[str, Any], key: str, known: dict[str, int]) -> NDArray[np.int64]:
+    """Of each text of a part: its place among the texts of all parts, from 1; last that of none, which is 0."""
+    own = [KEY + name for name in head["columns"]] + [OUTCOME, PREDICTION]
+    texts = head["texts"][own.index(key)] if key in own else [MISSING]
+    return np.array([*(known.setdefault(text, len(known)) + 1 for text in texts), 0], dtype=np.int64)
 
 
 def _sums(measures: Iterable[str]) -> list[str]:
