@@ -66,6 +66,9 @@ def apply(
         answer = preview
     else:
         answer = client().json("PUT", path, json=parsed.document) | {"forecast": preview["forecast"]}
+    if not as_json:
+        for note in answer.get("notes", ()):
+            console.print(f"note: {note}", markup=False, soft_wrap=True, highlight=False)
     if as_json:
         emit_json(answer)
     elif dry_run:

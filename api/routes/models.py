@@ -20,6 +20,7 @@ from monitor import store
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
+from monitor.spec.positive import unnamed_class
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -60,6 +61,7 @@ class AppliedOut(Out):
     digest: str
     judged_again: int = 0  # closed windows that will be judged again under this revision, without an alarm
     forecast: tuple[ForecastOut, ...] = ()  # of a dry run: one at a known rate, or several
+    notes: tuple[str, ...] = ()  # what the spec leaves open
 
 
 class ModelRow(Out):
@@ -144,6 +146,7 @@ def apply(
             digest=spec.digest, needed=loosened.needed,
             loosened=tuple(LooseningOut.model_validate(one.record()) for one in loosened.found),
             judged_again=previewed.judged_again, forecast=tuple(ForecastOut.of(one) for one in previewed.forecast),
+            notes=_notes(spec),
         )  # fmt: skip
     applied = apply_or_ask(site, db, spec, caller)
     if isinstance(applied, Waits):
@@ -156,8 +159,13 @@ def apply(
     response.status_code = 201 if applied.outcome == "created" else 200
     return AppliedOut(
         model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest,
-        judged_again=applied.judged_again,
+        judged_again=applied.judged_again, notes=_notes(spec),
     )  # fmt: skip
+
+
+def _notes(spec: ModelSpec) -> tuple[str, ...]:
+    note = unnamed_class(spec)
+    return () if note is None else (note,)
 
 
 @router.get("")

@@ -66,6 +66,18 @@ def positive_of(spec: "ModelSpec", rule: "FairnessRule | None" = None) -> Declar
     return DeclaredClass(None, f"{written(('columns', spec.with_role('prediction')[0]))}.positive", truth, assume)
 
 
+def unnamed_class(spec: "ModelSpec") -> str | None:
+    """What to know about a spec whose fairness rules may find two named classes and no positive one; None otherwise."""
+    found = positive_of(spec)
+    rules = [rule for rule in spec.monitors.fairness if rule.positive is None]
+    if spec.task != "classification" or not rules or found.name is not None or found.truth or found.assume:
+        return None
+    return (
+        f"no positive class is named: if {spec.with_role('prediction')[0]} has two classes with names, fairness has no "
+        f"value until {found.key} names the one whose rates are compared"
+    )
+
+
 def _named(spec: "ModelSpec") -> Mapping[str, str]:
     """By column: the positive class that it names; the prediction first, then the outcome and the score."""
     columns = [name for role in _ROLES for name in spec.with_role(role)]
