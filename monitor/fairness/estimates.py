@@ -51,9 +51,9 @@ class Estimates:
         Returns:
             Lower and upper ends, shape (groups,) each; nan where the rate is undefined.
 
-        Source: Clopper and Pearson (1934) for shares; the normal distribution for means.
+        Source: Clopper and Pearson (1934) for shares; Student (1908) for means.
         """
-        return self._normal(level) if self.hits is None else self._scaled(clopper_pearson(self.hits, self.n, level))
+        return self._student(level) if self.hits is None else self._scaled(clopper_pearson(self.hits, self.n, level))
 
     def interval(self, level: float = LEVEL) -> Ends:
         """The interval that is shown beside each rate.
@@ -64,15 +64,15 @@ class Estimates:
         Returns:
             Lower and upper ends, shape (groups,) each; nan where the rate is undefined.
 
-        Source: Wilson (1927) for shares; the normal distribution for means.
+        Source: Wilson (1927) for shares; Student (1908) for means.
         """
-        return self._normal(level) if self.hits is None else self._scaled(wilson(self.hits, self.n, level))
+        return self._student(level) if self.hits is None else self._scaled(wilson(self.hits, self.n, level))
 
-    def _normal(self, level: float) -> Ends:
-        from scipy.special import ndtri
+    def _student(self, level: float) -> Ends:
+        from scipy.special import stdtrit
 
         assert self.error is not None
-        half = float(ndtri(0.5 + level / 2.0)) * self.error
+        half = stdtrit(np.maximum(self.n - 1, 1), 0.5 + level / 2.0) * self.error
         return self.value - half, self.value + half
 
     def _scaled(self, ends: Ends) -> Ends:

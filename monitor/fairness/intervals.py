@@ -1,4 +1,4 @@
-"""Confidence intervals of rates, of differences and ratios of rates, and of means: closed forms over whole arrays.
+"""Confidence intervals of rates, and of differences and ratios of rates: closed forms over whole arrays.
 
 Every function broadcasts over cells. An end is nan where a denominator is 0: no number is made up where there is no
 row. `reported` turns nan and infinity into None for a document. All of them take rows as independent.
@@ -188,105 +188,6 @@ def _ratio_score(theta: Floats, xa: Floats, na: Floats, xb: Floats, nb: Floats) 
         return _over(xa / na - theta * xb / nb, variance)
 
 
-def difference_to_overall(
-    hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_n: ArrayLike, level: float = LEVEL
-) -> Ends:
-    """Interval of the difference of a group's rate and the rate of all rows, the group's among them.
-
-    The difference to all rows is that to the rows outside the group, times their share of the rows; so is its interval.
-
-    Args:
-        hits, n: rows that count and rows of the group.
-        all_hits, all_n: those of all rows; the group's are among them.
-        level: probability that the interval holds the difference, 0..1.
-
-    Returns:
-        Lower and upper ends, -1..1; nan where the group has no row. Both 0 where it has every row.
-
-    Source: Newcombe (1998), Statistics in Medicine 17, 873-890, method 10.
-    """
-    x, own, rest_x, rest = np.broadcast_arrays(*_group_and_rest(hits, n, all_hits, all_n))
-    low, high = newcombe(x, own, rest_x, rest, level)
-    outside = _rate(rest, own + rest)
-    only = (rest == 0) & (own > 0)
-    return np.where(only, 0.0, outside * low), np.where(only, 0.0, outside * high)
-
-
-def ratio_to_overall(
-    hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_n: ArrayLike, level: float = LEVEL
-) -> Ends:
-    """Interval of a group's rate divided by the rate of all rows, the group's among them.
-
-    With w the group's share of the rows and r the ratio of its rate to that of the rows outside it, the ratio to all
-    rows is 1 / (w + (1 - w) / r), which rises with r; so do the ends.
-
-    Args:
-        hits, n: rows that count and rows of the group.
-        all_hits, all_n: those of all rows; the group's are among them.
-        level: probability that the interval holds the ratio, 0..1.
-
-    Returns:
-        Lower and upper ends, >= 0 and finite; nan where the group has no row. Both 1 where it has every row.
-
-    Source: that of `ratio`.
-    """
-    x, own, rest_x, rest = np.broadcast_arrays(*_group_and_rest(hits, n, all_hits, all_n))
-    inside = _rate(own, own + rest)
-    only = (rest == 0) & (own > 0)
-
-    def to_all(outside: Floats) -> Floats:
-        with np.errstate(divide="ignore"):
-            return np.where(only, 1.0, 1.0 / (inside + (1.0 - inside) / outside))
-
-    low, high = ratio(x, own, rest_x, rest, level)
-    return to_all(low), to_all(high)
-
-
-def mean(total: ArrayLike, squares: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Ends:
-    """Student's interval of a mean, from sums that add up over windows.
-
-    Args:
-        total: sum of the values.
-        squares: sum of their squares.
-        n: values; nan where there are fewer than 2.
-        level: probability that the interval holds the mean, 0..1.
-
-    Returns:
-        Lower and upper ends, in the unit of the values.
-
-    Source: Student (1908), Biometrika 6, 1-25.
-    """
-    from scipy.special import stdtrit
-
-    middle, error, count = _mean(total, squares, n)
-    half = np.abs(stdtrit(np.maximum(count - 1, 1), (1 - level) / 2)) * error
-    return middle - half, middle + half
-
-
-def mean_difference(
-    a: tuple[ArrayLike, ArrayLike, ArrayLike], b: tuple[ArrayLike, ArrayLike, ArrayLike], level: float = LEVEL
-) -> Ends:
-    """Interval of the difference of two independent means, a - b, whose variances may differ.
-
-    Args:
-        a, b: sum of the values, sum of their squares, and number of values of each side.
-        level: probability that the interval holds the difference, 0..1.
-
-    Returns:
-        Lower and upper ends, in the unit of the values; nan where a side has fewer than 2 values.
-
-    Source: Welch (1947), Biometrika 34, 28-35.
-    """
-    from scipy.special import stdtrit
-
-    (mean_a, error_a, n_a), (mean_b, error_b, n_b) = _mean(*a), _mean(*b)
-    spread = error_a**2 + error_b**2
-    below = error_a**4 / np.maximum(n_a - 1, 1) + error_b**4 / np.maximum(n_b - 1, 1)
-    freedom = np.divide(spread**2, below, out=np.ones_like(spread), where=below > 0)
-    half = np.abs(stdtrit(freedom, (1 - level) / 2)) * np.sqrt(spread)
-    return mean_a - mean_b - half, mean_a - mean_b + half
-
-
 def reported(end: float) -> float | None:
     """An end as a document shows it.
 
@@ -304,23 +205,10 @@ def _counts(hits: ArrayLike, n: ArrayLike) -> Ends:
     return x, np.where(total > 0, total, np.nan)
 
 
-def _group_and_rest(hits: ArrayLike, n: ArrayLike, all_hits: ArrayLike, all_n: ArrayLike) -> tuple[Floats, ...]:
-    x, own = np.asarray(hits, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    return x, own, np.asarray(all_hits, dtype=np.float64) - x, np.asarray(all_n, dtype=np.float64) - own
-
-
 def _rate(hits: Floats, n: Floats) -> Floats:
     out: Floats = np.full(np.broadcast_shapes(np.shape(hits), np.shape(n)), np.nan)
     np.divide(hits, n, out=out, where=n > 0)
     return out
-
-
-def _mean(total: ArrayLike, squares: ArrayLike, n: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Mean, its standard error and the number of values; nan with fewer than two."""
-    s, s2, count = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (total, squares, n)))
-    middle = _rate(s, count)
-    variance = _rate(np.maximum(s2 - count * middle**2, 0.0), count - 1)
-    return middle, np.sqrt(_rate(variance, count)), count
 
 
 def _over(distance: Floats, variance: Floats) -> Floats:

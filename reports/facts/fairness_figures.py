@@ -155,6 +155,6 @@ def impact_table(counts: GroupCounts, by: Sequence[str], positive: str) -> Impac
 def method_words(entry: Fairness) -> str:
     """How the interval of a disparity is made."""
     if not all(rate.unit == "share" for rate in entry.rates):
-        return "normal interval of each pair of means, over all pairs by Bonferroni"
+        return "Student's interval of each mean, joined for each pair (MOVER), over all pairs by Bonferroni"
     pairs = "Newcombe's score interval" if entry.disparity.name == "difference" else "Koopman's score interval"
     return f"{pairs} of each pair of groups, over all pairs by Bonferroni"
