@@ -46,7 +46,23 @@ def explain_text(
     max_evals: int = MAX_EVALS,
     seed: int = 0,
 ) -> TextExplanation:
-    """`explain_texts` for one text, with a model that takes texts and has outputs without names."""
+    """`explain_texts` for one text, with a model that takes texts and has outputs without names.
+
+    Args:
+        text: the input.
+        predict_proba: n texts -> outputs, shape (n, outputs). It is asked for texts that lack some of the words.
+        label_index: the output to explain, 0 <= label_index < outputs.
+        max_evals: most texts that the model is asked for, besides the unchanged one.
+        seed: kept in the record; these values draw nothing at random.
+
+    Returns:
+        The record: a value for each word and the residual, in the unit of the output.
+
+    Raises:
+        InvalidError: the text has no words, or the model has no output label_index.
+
+    Source: Lundberg and Lee (2017); Owen (1977).
+    """
     return explain_texts(
         [text], lambda asked: predict_proba([t for _, t in asked]), [label_index], max_evals=max_evals, seed=seed
     )[0]
