@@ -14,7 +14,8 @@ from retrain.evals.paired import accuracy_difference, f1_macro_difference
 from retrain.train.config_file import load_config
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
-from retrain.train.kinds import columns_of
+from retrain.train.kinds import columns_of, is_table
+from retrain.train.mitigation.weights import PROTECTED
 from retrain.train.progress import Progress, write_json
 from retrain.train.weights import file_digest
 
@@ -51,14 +52,19 @@ def files_of(config: EvalConfig, side: Side) -> ModelFiles:
 
 
 def held_out_rows(config: EvalConfig) -> pl.DataFrame:
-    """The rows of both sets: `row_id`, the columns of the task, and `rows`, which names the set (new or old)."""
+    """The rows of both sets: `row_id`, the columns of the task, and `rows`, which names the set (new or old).
+
+    Those of a table have their protected columns too: a model may decide by group.
+    """
     columns = columns_of(config.task)
     sets = {"new": read_rows(config.new, "new", columns)}
     if config.old is not None:
         sets["old"] = read_rows(config.old, "old", columns)
-    return pl.concat([
-        _named(frame).select("row_id", *columns, pl.lit(name).alias("rows")) for name, frame in sets.items()
-    ])  # fmt: skip
+    parts = []
+    for name, frame in sets.items():
+        groups = [c for c in frame.columns if c.startswith(PROTECTED)] if is_table(config.task) else []
+        parts.append(_named(frame).select("row_id", *columns, *groups, pl.lit(name).alias("rows")))
+    return pl.concat(parts, how="diagonal")
 
 
 def _named(frame: pl.DataFrame) -> pl.DataFrame:

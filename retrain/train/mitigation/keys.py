@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from monitor.spec.base import KeyProblem
 from monitor.spec.positive import ClassName
@@ -83,6 +83,16 @@ class Mitigation(BaseModel):
         "itself is trained on all rows, but for `threshold`, whose thresholds are chosen on them",
         json_schema_extra={"unit": "0..1"},
     )  # fmt: skip
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _offered(cls, value: Any) -> Any:
+        if value in ("adversarial", "adversarial_debiasing"):
+            raise ValueError(
+                f"is {value}: it trains a network of its own, which no recipe here makes or serves; choose from "
+                f"{', '.join(METHODS)}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> "Mitigation":

@@ -13,7 +13,11 @@ NOBODY = "(missing)"
 
 def groups_of(rows: pl.DataFrame, by: Sequence[str]) -> pl.Series:
     """The group of each row, shape (rows,): the levels of the columns together; a missing one is a level of its own."""
-    parts = [rows[PROTECTED + name].cast(pl.String).fill_null(NOBODY) for name in by]
+    nobody = pl.Series([NOBODY] * rows.height, dtype=pl.String)  # where rows are older than the column
+    parts = [
+        rows[PROTECTED + name].cast(pl.String).fill_null(NOBODY) if PROTECTED + name in rows.columns else nobody
+        for name in by
+    ]
     return parts[0] if len(parts) == 1 else pl.select(pl.concat_str(parts, separator=", ")).to_series()
 
 

@@ -189,6 +189,25 @@ def test_a_mitigated_run_shows_its_trade_off_before_anybody_approves_it(small: S
     assert page.index("Mitigation: reweigh by region, strength 1") < page.index(">Decide<")
 
 
+@pytest.mark.slow
+def test_a_run_that_decides_by_group_is_judged_by_what_it_decides_and_says_what_the_law_may(
+    small: Site, clock: ManualClock
+) -> None:
+    mitigation = {"method": "threshold", "by": ["region"], "positive": "yes"}
+    chosen = recipe("logistic_regression", mitigation=mitigation).model_dump(mode="json", exclude_defaults=True)
+    run_id = queued(small, clock, "logistic_regression", recipe=chosen, approval="one", gates=["integrity"])
+    assert jobs.run(small, RunJob(run_id=run_id)) is None
+    run = world.read(small, run_id)
+    assert run.state == "awaiting_approval", run.error
+    assert run.metrics is not None
+    assert set(run.metrics["mitigation"]["thresholds"]["groups"]) == {"north", "south"}
+    page = TestClient(create_app(small), cookies={COOKIE: _session(small)}).get(f"/runs/{run_id}").text
+    assert "Thresholds by group use the protected attribute each time a decision is made" in page
+    with small.database.read() as db:
+        card = card_of(small, db, world.NAME, "v2")
+    assert any("use the protected attribute" in line for line in card["limits"])
+
+
 def _session(site: Site) -> str:
     with site.database.write() as db:
         row, _ = create_key(db, name="approver", role=Role.APPROVER, actor="tester", now=site.clock.now())

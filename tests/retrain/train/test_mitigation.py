@@ -174,6 +174,7 @@ def test_the_rows_of_a_curve_are_a_share_of_each_group_and_label() -> None:
 
 WRONG = [
     ({"method": "threshold", "by": ["sex"]}, "which a text does not tell; choose from reweigh, resample"),
+    ({"method": "adversarial", "by": ["sex"]}, "which no recipe here makes or serves; choose from"),
     ({"method": "reweigh"}, "is missing; name a column with role protected"),
     ({"method": "reweigh", "by": ["sex"], "pairs": [["he", "she"]]}, "swaps no words; leave it out"),
     ({"method": "counterfactual_augmentation", "by": ["sex"]}, "is missing; write the pairs"),
