@@ -29,6 +29,10 @@ class WhyProcessError(AppError):
     code = "why_process"
 
 
+class WhyProcessKilledError(RuntimeError):
+    """Something ended the process; what it was about may well be found by another try."""
+
+
 def explain_alert(site: Site, alert_id: UUID) -> None:
     """Look for what drove an alert in the window it was told for; without effect where that was done before.
 
@@ -37,6 +41,7 @@ def explain_alert(site: Site, alert_id: UUID) -> None:
     Raises:
         AlertNotFoundError: no alert has this id.
         BusyError: the job must be retried.
+        WhyProcessKilledError: the same, a few times.
     """
     with site.database.read() as db:
         alert = store.alert(db, alert_id)
@@ -82,9 +87,11 @@ def _looked(site: Site, asked: Question) -> dict[str, Any]:
         code = child.wait(LIMIT_S, lambda: None, every_s=0.5)
         if code is None:
             raise WhyProcessError(f"it took longer than {LIMIT_S:.0f} s")
+        if code < 0:  # for its memory, or with the machine; the job is tried again, a few times
+            raise WhyProcessKilledError(f"the process that looks for it was killed by signal {-code}")
         if code:
             log.warning("process failed", code=code)
-            raise WhyProcessError("the process that looks for it was killed" if code < 0 else "the process failed")
+            raise WhyProcessError("the process failed; its worker's log has the code")
         answer: dict[str, Any] = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         return answer
 

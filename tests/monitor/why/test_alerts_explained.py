@@ -2,11 +2,15 @@
 
 import json
 import re
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import psutil
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
@@ -26,10 +30,10 @@ from monitor.notify.message import compose
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, SpecRevision
-from monitor.why.service import explain_alert
+from monitor.why.service import WhyProcessKilledError, explain_alert
 from monitor.windows.evaluate import evaluate
 from retrain.erasure.service import run
-from tests.databases import SQLITE_FIRST
+from tests.databases import SQLITE_FIRST, SQLITE_ONLY
 from tests.monitor.confirm.test_evidence import visit
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -211,3 +215,31 @@ def test_a_look_that_fails_is_told_with_its_reason_and_not_tried_again(site: Sit
     assert told["sentence"].startswith("It could not be looked for: dataset 'gone' is not registered")
     assert visit(site, Role.ADMIN).get(f"/alerts/{alert.id}").status_code == 200
     assert client.get("/api/v1/alerts", params={"model": "m"}).json()["items"][0]["why"]["state"] == "failed"
+
+
+@pytest.mark.slow
+@SQLITE_ONLY
+def test_a_process_that_is_killed_leaves_nothing_and_the_next_try_finds_it(site: Site) -> None:
+    declared(site)
+    send(site, rows(1500, 500, new=0.3))
+    alert = alerts(site)["drift"]
+
+    def kill() -> None:
+        while True:
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if "monitor.why.look" in process.cmdline():
+                        process.kill()
+                        return
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with pytest.raises(WhyProcessKilledError, match="killed by signal 9"):
+        explain_alert(site, alert.id)
+    killer.join()
+    with site.database.read() as db:
+        assert findings(db, [alert.id])[alert.id] == []
+    assert not list((site.settings.home_dir / "runs").glob("explain-*"))
+    explain_alert(site, alert.id)
+    with site.database.read() as db:
+        assert findings(db, [alert.id])[alert.id][0].state == "found"
