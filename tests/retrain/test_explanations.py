@@ -1,5 +1,8 @@
 """Explanations of many decisions: what is there stays, what was erased drops out, errors are counted."""
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +16,7 @@ from sqlalchemy import select
 from api.app import create_app
 from core.clock import ManualClock
 from core.errors import InsufficientDataError, InvalidError
+from core.held_folder import is_abandoned
 from core.jobs import ExplainBatchJob, ExplainJob
 from core.queue import Job, Retry
 from core.settings_train import TrainSettings
@@ -23,8 +27,10 @@ from monitor.tables import Explanation
 from retrain import jobs
 from retrain.explain.requests import events_of, request
 from retrain.tables import ExplanationBatch
+from tests.databases import SQLITE_ONLY
 from tests.retrain import world
 from tests.retrain.train import tiny
+from tests.service import environment
 
 
 @pytest.fixture
@@ -48,6 +54,7 @@ def records(site: Site) -> dict[str, Explanation]:
         return {row.event_id: row for row in db.scalars(select(Explanation))}
 
 
+@SQLITE_ONLY
 def test_a_batch_explains_what_is_left_and_counts_what_cannot_be(
     small: Site, tiny_base: Path, clock: ManualClock
 ) -> None:
@@ -102,6 +109,7 @@ def shown(site: Site, batch: UUID) -> None:
         assert client.post(f"{path}/explanations", json={"sample": 2}).json()["total"] == 2
 
 
+@pytest.mark.slow
 def test_a_batch_gives_way_to_one_who_waits_and_goes_on_later(small: Site, tiny_base: Path, clock: ManualClock) -> None:
     world.declare(small, world.spec(tiny_base))
     world.send(small, world.traffic(20, tiny.OLD), clock)
@@ -134,3 +142,45 @@ def test_a_sample_is_the_same_again_and_bad_requests_say_why(small: Site, tmp_pa
         asked(small, since=world.START + timedelta(days=30))
     with pytest.raises(InvalidError, match="is not before"):
         asked(small, since=world.START, until=world.START)
+
+
+_RUN = """
+import sys
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+from core import settings
+from core.clock import ManualClock
+from core.jobs import ExplainBatchJob
+from monitor.site import open_site
+from retrain import jobs
+
+home, url, at, model, batch = sys.argv[1:]
+loaded = settings.load({}, home=Path(home), db=settings.DbSettings.model_validate({"url": url}))
+site = open_site(loaded, ManualClock(datetime.fromisoformat(at)))
+jobs.explain_batch(site, ExplainBatchJob(model=model, batch_id=UUID(batch)))
+"""
+
+
+@pytest.mark.slow
+@SQLITE_ONLY
+def test_a_killed_worker_costs_only_the_file_it_was_at(small: Site, tiny_base: Path, clock: ManualClock) -> None:
+    world.declare(small, world.spec(tiny_base))
+    world.send(small, world.traffic(160, tiny.OLD), clock)
+    batch = asked(small)
+    url = small.database.engine.url.render_as_string(hide_password=False)
+    arguments = [str(small.settings.home_dir), url, clock.now().isoformat(), world.NAME, str(batch.id)]
+    with subprocess.Popen([sys.executable, "-c", _RUN, *arguments], env=environment()) as worker:
+        while not records(small):
+            assert worker.poll() is None
+            time.sleep(0.05)
+        worker.kill()
+    before = {event: row.id for event, row in records(small).items()}
+    assert 0 < len(before) < batch.total
+    (folder,) = (small.settings.home_dir / "runs").glob("explain-*")
+    assert is_abandoned(folder)  # an erasure removes it
+    assert jobs.explain_batch(small, ExplainBatchJob(model=world.NAME, batch_id=batch.id)) is None
+    after = records(small)
+    assert len(after) == batch.total == read(small, batch.id).explained
+    assert {event: after[event].id for event in before} == before
+    assert world.kinds(small).count("explanation.created") == batch.total
