@@ -132,7 +132,7 @@ def against_rest(hits: Ints, n: Ints) -> Floats:
     share = hits.sum() / max(int(n.sum()), 1)
     few = np.flatnonzero(np.minimum(n, rest) * min(share, 1.0 - share) < _FEW)
     found[few] = fisher(hits[few], n[few], rest_hits[few], rest[few])
-    return holm(found)
+    return found if int((n > 0).sum()) == 2 else holm(found)  # of two groups both tests are one
 
 
 def adjusted_p(hits: Ints, n: Ints, known: Sequence[int]) -> dict[int, float | None]:

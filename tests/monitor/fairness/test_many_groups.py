@@ -39,6 +39,13 @@ def test_groups_that_do_not_differ_are_found_to_differ_at_most_as_often_as_state
     assert wrong <= stats.binom.ppf(0.999, runs, 0.05)
 
 
+def test_two_groups_are_one_test_which_needs_no_correction() -> None:
+    p = against_rest(np.array([9, 10, 0]), np.array([18, 32, 0]))
+    expected = stats.fisher_exact(np.array([[9, 9], [10, 22]])).pvalue
+    assert p.tolist()[:2] == pytest.approx([expected, expected])
+    assert np.isnan(p[2])
+
+
 def test_the_four_fifths_line_stands_beside_an_exact_test_of_each_group_and_names_the_best() -> None:
     # 100 of 1,000 against 200 of 1,000: half the rate, and certain. 3 of 20: below the line, and perhaps by chance.
     found = four_fifths(np.array([100, 200, 3]), np.array([1000, 1000, 20]))
