@@ -5,7 +5,7 @@ the sum over the others. Rows are never needed again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,7 @@ class GroupCounts:
     columns: tuple[str, ...]
     measures: tuple[str, ...]
     table: pl.DataFrame
+    _made: dict[tuple[tuple[str, ...], str | None], GroupCells] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -85,13 +86,19 @@ class GroupCounts:
         Returns:
             Counts per group; rows without a prediction are counted apart.
         """
+        key = tuple(by), positive
+        if key not in self._made:  # every metric of a grouping asks for the same
+            self._made[key] = self._counted(*key)
+        return self._made[key]
+
+    def _counted(self, by: tuple[str, ...], positive: str | None) -> GroupCells:
         table = self.over(by).table
         keys = [KEY + name for name in by]
         levels = table.select(keys).unique().sort(keys)
         at = table.select(keys).join(levels.with_row_index("at"), on=keys, how="left", maintain_order="left")["at"]
         place = at.to_numpy().astype(np.int64)
         names = tuple(tuple(row) for row in levels.iter_rows())
-        return _cells(table, place, names, tuple(by), positive, self.measures)
+        return _cells(table, place, names, by, positive, self.measures)
 
 
 def _cells(
