@@ -24,6 +24,7 @@ from monitor.tables import Alert, Measurement, Model, Window
 from monitor.windows.group_counts import shares_of
 from monitor.windows.limits import not_judged
 from monitor.windows.period_counts import PeriodCounts, period_counts
+from monitor.windows.readings import NO_TARGET
 from reports import store
 from reports.charts.text import utc
 from reports.facts.fairness_figures import (
@@ -261,11 +262,14 @@ def _value(
         return None
     given = positive_of(period.spec, rule)
     chosen = replace(given, name=choice.positive) if choice.positive is not None else given
-    return entry.compute(
+    found = entry.compute(
         period.counts, by, positive=chosen.name, key=chosen.key, truth=chosen.truth, assume=chosen.assume,
         min_group=MIN_GROUP if rule is None else rule.min_group, compare=None if rule is None else rule.compare,
         reference=None if rule is None else rule.reference, shares=shares_of(period.spec, by),
     )  # fmt: skip
+    if entry.needs_outcome and period.spec.target is None:
+        return replace(found, value=None, reason=NO_TARGET, low=None, high=None, pair=None)
+    return found
 
 
 def _shown_class(period: _Period, choice: FairnessChoice) -> tuple[str | None, bool]:
