@@ -103,6 +103,14 @@ def _fairness(draft: Draft) -> list[str]:
         return lines
     metric = "equalized_odds_difference" if draft.targets else "demographic_parity_difference"
     rules = [f"    - {{metric: {metric}, by: {flow([name])}}}" for name in groups]
+    answer = next(iter(draft.with_role("prediction")), None)
+    if (
+        answer is not None
+        and answer.type == "category"
+        and not any("positive" in guess.more for guess in draft.columns)
+    ):
+        asked = f"which of two classes is the positive one? Write `positive: NAME` on {_one_line(answer.name)}"
+        lines = [*lines, f"  # ASK: {asked}"]
     return [*lines, "  fairness:  # with a limit such as `max: 0.10` a rule alarms", *rules]
 
 

@@ -96,6 +96,7 @@ class Fairness:
         """
         if min_group < 1:
             raise InvalidError(f"min_group is {min_group}; give at least 1 row", min_group=min_group)
+        counts = counts.over(by)  # once, for many classes are read from it
         how = _How(self, tuple(by), min_group, compare or self.compare, reference)
         classes = counts.classes(outcome=self.needs_outcome) if self.task == "classification" else {}
         of_prediction = "score" in self.needs and CONFIDENCE in counts.measures  # is right or wrong, whatever the class
