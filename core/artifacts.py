@@ -160,6 +160,10 @@ class ArtifactStore:
                     count += 1
         return count
 
+    def has(self, digest: str) -> bool:
+        """Whether an artifact with this digest is stored."""
+        return self._place(digest).exists()
+
     def path(self, digest: str) -> Path:
         """Where an artifact lies, without reading it.
 

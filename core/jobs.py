@@ -110,6 +110,7 @@ class ExplainJob(Payload):
     model: str
     event_id: str
     opinions: tuple[Opinion, ...] = ()
+    again: bool = False  # also where the record is withheld
 
 
 class ExplainBatchJob(Payload):

@@ -30,6 +30,7 @@ PREFIX = "ASSAY_"
 DELIMITER = "__"
 NAME: Final = "NAME"  # stands in the list of variables for a name that the user chooses
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SECRETS: Final = ("channels", "endpoints", "heartbeat", "signer", "anchors", "oidc")  # groups of secret values
 CHANNEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -278,6 +279,10 @@ class Settings(BaseSettings):
     routes: Mapping[str, RouteSettings] = Field(
         default_factory=dict, description="which messages a channel receives, by the name of the channel"
     )
+    endpoints: Mapping[str, SecretStr] = Field(
+        default_factory=dict, description="a served model that can be asked for scores: the http or https address to "
+        "which rows are posted, with a token or a password in it if it asks for one",
+    )  # fmt: skip
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     log: LogSettings = LogSettings()
     client: ClientSettings = ClientSettings()
@@ -290,6 +295,18 @@ class Settings(BaseSettings):
                 raise ValueError("a channel's name has letters, digits, - and _, at most 63, such as OPS")
             if not re.match(r"[a-z][a-z0-9+.-]*:", url.get_secret_value(), re.IGNORECASE):
                 raise ValueError(f"channel {name} is no URL; write one such as slack://... or webhook+https://...")
+        return value
+
+    @field_validator("endpoints")
+    @classmethod
+    def _reached(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, url in value.items():
+            if not CHANNEL_NAME.fullmatch(name):
+                raise ValueError("an endpoint's name has letters, digits, - and _, at most 63, such as CREDIT")
+            if not re.fullmatch(r"https?://[^\s/?#]+[^\s#]*", url.get_secret_value(), re.IGNORECASE):
+                raise ValueError(
+                    f"endpoint {name} is no address; write one such as https://:TOKEN@models.internal/score"
+                )
         return value
 
     @classmethod
@@ -394,7 +411,14 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        if first["loc"][0] in ("channels", "heartbeat", "signer", "anchors", "oidc"):  # their values are secrets
+        if first["loc"][0] in (
+            "channels",
+            "endpoints",
+            "heartbeat",
+            "signer",
+            "anchors",
+            "oidc",
+        ):  # their values are secrets
             raise InvalidError(f"setting {field}: {first['msg']}", field=field) from None
         raise InvalidError(f"setting {field}: {first['msg']} (got {first.get('input')!r})", field=field) from error
     for name in loaded.routes:

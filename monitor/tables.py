@@ -418,6 +418,24 @@ class Explanation(Keyed, Bound, Base):
     created_at: Mapped[datetime]
 
 
+class ExplanationBlock(Keyed, Bound, Base):
+    """Explanations of many events of one version, a line each, in one Parquet artifact."""
+
+    __tablename__ = "explanation_block"
+    __table_args__ = (Index("ix_explanation_block_model_seq", "model_id", "version", "from_seq"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    version: Mapped[str] = mapped_column(String(256))
+    from_seq: Mapped[int]  # of its first event
+    to_seq: Mapped[int]  # one past its last; events in between may be missing
+    rows: Mapped[int]
+    withheld: Mapped[int]
+    residual: Mapped[float]  # the largest of all rows and outputs
+    artifact: Mapped[str] = mapped_column(String(80))  # attributions: personal data, kept outside the ledger
+    facts: Mapped[dict[str, Any]]  # columns, outputs, unit, method, background, seed, digest of the model
+    created_at: Mapped[datetime]
+
+
 class ArtifactDraft(Keyed, Base):
     """An artifact that shows rows in clear, while it is written; the entry is deleted once another row names it."""
 

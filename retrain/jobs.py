@@ -110,7 +110,7 @@ def _continue(site: Site, work: Workspace) -> Retry | None:
 
 def explain(site: Site, job: ExplainJob) -> Retry | None:
     """Compute the attributions of one decision."""
-    single.explain(site, job.model, job.event_id, job.opinions)
+    single.explain(site, job.model, job.event_id, job.opinions, again=job.again)
     return None
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from monitor.store import newest_reference, spec_revision
-from monitor.tables import Dataset, Explanation, Measurement, ReferenceRow, SpecRevision, Window
+from monitor.tables import Dataset, Explanation, ExplanationBlock, Measurement, ReferenceRow, SpecRevision, Window
 from retrain.errors import RunNotFoundError, VersionNotFoundError
 from retrain.tables import FairnessFlip, GateRow, ModelVersion, Run, TriggerDecision
 
@@ -174,6 +174,23 @@ def explained_events(db: Session, model_id: UUID) -> set[tuple[str, str]]:
     """Ids of explained events, each with the version."""
     query = select(Explanation.event_id, Explanation.version).where(Explanation.model_id == model_id)
     return {(event, version) for event, version in db.execute(query)}
+
+
+def blocks_with(db: Session, model_id: UUID, seq: int, version: str) -> Sequence[ExplanationBlock]:
+    """Blocks whose span holds an event of a version, newest first; the event itself may be missing in one."""
+    query = select(ExplanationBlock).where(
+        ExplanationBlock.model_id == model_id, ExplanationBlock.version == version, ExplanationBlock.from_seq <= seq,
+        ExplanationBlock.to_seq > seq,
+    )  # fmt: skip
+    return db.scalars(query.order_by(ExplanationBlock.created_at.desc())).all()
+
+
+def blocks(db: Session, model_id: UUID, *, version: str | None = None) -> Sequence[ExplanationBlock]:
+    """In the order of their events."""
+    query = select(ExplanationBlock).where(ExplanationBlock.model_id == model_id)
+    if version is not None:
+        query = query.where(ExplanationBlock.version == version)
+    return db.scalars(query.order_by(ExplanationBlock.from_seq, ExplanationBlock.created_at)).all()
 
 
 def shows(db: Session, artifact: str) -> bool:

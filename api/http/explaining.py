@@ -1,7 +1,6 @@
 """Ask for the explanation of one decision: which version is explained, and the job that does it."""
 
 import hashlib
-from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +9,9 @@ from core import queue
 from core.errors import ConflictError
 from core.jobs import ExplainJob, Opinion
 from core.queue import Job
+from monitor.service import in_force
 from monitor.site import Site
+from monitor.tables import Model
 from retrain import store as retrained
 
 
@@ -18,9 +19,12 @@ class ExplanationFailedError(ConflictError):
     code = "explanation_failed"
 
 
-def explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
-    """The version that the job explains: the one that answered if registered, else the champion."""
-    registered = {row.version: row.stage for row in retrained.versions(db, model_id)}
+def explained_version(site: Site, db: Session, model: Model, answered_by: str) -> str:
+    """The version that the job explains: the one that answered if it is registered or brought, else the champion."""
+    explain = in_force(site, db, model).spec.explain
+    if explain is not None and explain.brought:
+        return answered_by
+    registered = {row.version: row.stage for row in retrained.versions(db, model.id)}
     champion = next((version for version, stage in registered.items() if stage == "champion"), answered_by)
     return answered_by if answered_by in registered else champion
 
@@ -31,13 +35,16 @@ def newest_request(db: Session, model: str, event_id: str, opinions: tuple[Opini
     return db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
 
 
-def request_explanation(site: Site, db: Session, model: str, event_id: str, opinions: tuple[Opinion, ...] = ()) -> None:
-    """Queue the computation once; a failed computation is reported, not repeated silently."""
+def request_explanation(
+    site: Site, db: Session, model: str, event_id: str, opinions: tuple[Opinion, ...] = (), *, again: bool = False
+) -> None:
+    """Queue the computation once; one that failed is reported, and repeated only if that is asked for."""
     last = newest_request(db, model, event_id, opinions)
-    if last is not None and last.state == "failed":
-        raise ExplanationFailedError(f"this decision could not be explained: {last.error}", event_id=event_id)
-    if last is None or last.state == "done":
-        job = ExplainJob(model=model, event_id=event_id, opinions=opinions)
+    if last is not None and last.state == "failed" and not again:
+        words = f"this decision could not be explained: {last.error}; once that is mended, ask with again=true"
+        raise ExplanationFailedError(words, event_id=event_id)
+    if last is None or last.state in ("done", "failed"):
+        job = ExplainJob(model=model, event_id=event_id, opinions=opinions, again=again)
         queue.enqueue(db, job, now=site.clock.now(), dedupe_key=_key(model, event_id, opinions))
 
 

@@ -103,7 +103,8 @@ def refuse_explained_protected(site: Site, db: Session, caller: Caller, model: s
         ForbiddenError: the caller may not read protected values.
     """
     _, protected, may = columns_for(site, db, caller, model)
-    there = protected & {*current_spec(site, db, model).spec.with_role("input")}
+    spec = current_spec(site, db, model).spec
+    there = protected & {*spec.with_role("input"), *((spec.explain and spec.explain.features) or ())}
     if there and not may:
         raise ForbiddenError(
             f"the explanation quotes {', '.join(sorted(there))}, which is a protected column; role "

@@ -1,6 +1,7 @@
 """The page of one decision: what was asked and answered, and why, as the records of its explanations say."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Final
@@ -19,9 +20,12 @@ from api.pages.render import Form, PageRoute, page
 from core.errors import ForbiddenError, InvalidError
 from governance.access.roles import Caller, Permission
 from monitor.errors import EventNotFoundError
+from monitor.service import in_force
 from monitor.site import Site
-from monitor.tables import Explanation
+from monitor.spec.model import ModelSpec
+from monitor.tables import Explanation, ExplanationBlock
 from monitor.upkeep.protected import record_read
+from retrain import store as retrained
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
@@ -78,14 +82,17 @@ def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: E
         record_read(site, caller, name, there, "event", count=1, since=event["ts"], until=event["ts"])
     elif not may:
         event = {key: value for key, value in event.items() if key not in protected}
+    version = explained_version(site, db, model, str(event["version"]))
     refused, records = _records(site, db, caller, name, event_id)
+    blocks = () if refused or records else retrained.blocks_with(db, model.id, event["seq"], version)
+    records = _of_blocks(site, in_force(site, db, model).spec, blocks, event) if blocks else records
     reasons = None if refused else reasons_for(site, db, caller, name, event_id)
     job = newest_request(db, name, event_id)
     return page(
         "event.html", caller=caller, model=model, event_id=event_id, event=_plain(event), records=records,
         reasons=None if reasons is None else _parts(reasons, DEEPEST), refused=refused,
         withheld=sorted(protected) if not may else [], job=job,
-        version=explained_version(db, model.id, str(event["version"])),
+        version=version,
         api=f"/api/v1/models/{name}/explanations?{urlencode({'event_id': event_id})}",
     )  # fmt: skip
 
@@ -117,10 +124,25 @@ def _records(
     return None, [_shown(row, json.loads(site.artifacts.get(row.artifact))) for row in rows]
 
 
-def _shown(row: Explanation, document: dict[str, Any]) -> ShownExplanation:
+def _of_blocks(
+    site: Site, spec: ModelSpec, blocks: Sequence[ExplanationBlock], event: dict[str, Any]
+) -> list[ShownExplanation]:
+    """The record of an event that was explained together with many."""
+    from retrain.explain.blocks import document_of  # polars, which only a block needs
+
+    found = document_of(site, spec, blocks, event)[0]
+    return [] if found is None else [_shown(blocks[0], found)]
+
+
+def _shown(row: Explanation | ExplanationBlock, document: dict[str, Any]) -> ShownExplanation:
     withheld = str(document.get("reason") or "no reason is given") if document.get("state") == "withheld" else None
     return ShownExplanation(
-        row.version, row.artifact, row.created_at, row.additivity_residual, withheld, _parts(document, DEEPEST)
+        row.version,
+        row.artifact,
+        row.created_at,
+        row.residual if isinstance(row, ExplanationBlock) else row.additivity_residual,
+        withheld,
+        _parts(document, DEEPEST),
     )
 
 

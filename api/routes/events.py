@@ -2,10 +2,11 @@
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final, get_args
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
@@ -25,7 +26,9 @@ from monitor import store
 from monitor.errors import EventNotFoundError
 from monitor.ingest.media import ENCODINGS, JSON, MEDIA_TYPES
 from monitor.ingest.receive import Body, Kind
+from monitor.service import in_force
 from monitor.site import Site
+from monitor.tables import Model
 from monitor.upkeep.protected import record_read
 from retrain import store as retrained
 
@@ -45,6 +48,7 @@ NEWEST: Final[dict[str, Any]] = {
     ]
 }  # fmt: skip
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+Again = Annotated[bool, Query(description="compute again what failed or was withheld, once its cause is mended")]
 EXPLANATION: Final = "/explanation"
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":")
@@ -129,14 +133,15 @@ def _newest(request: Request) -> datetime | None:
 
 @router.get("/explanations", responses={202: {"model": ExplanationOut}, 409: {}})
 def explain(
-    caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response, opinions: str = ""
-) -> ExplanationOut:
+    caller: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response, opinions: str = "",
+    again: Again = False,
+) -> ExplanationOut:  # fmt: skip
     """What each word or column did to one decision (SHAP): 200 once computed, 202 while a job computes it.
 
     `opinions` asks for second opinions beside it: some of lime, integrated_gradients, attention, with commas.
     """
     refuse_explained_protected(site, db, caller, model)
-    found = _explanation(site, db, model, event_id, response, _opinions(opinions))
+    found = _explanation(site, db, model, event_id, response, _opinions(opinions), again)
     found.reasons = reasons_for(site, db, caller, model, event_id, findings=False)
     return found
 
@@ -154,6 +159,7 @@ def explain_at(
     request: Request,
     response: Response,
     opinions: str = "",
+    again: Again = False,
 ) -> ExplanationOut | Response:
     """The same under the event's own address.
 
@@ -167,7 +173,7 @@ def explain_at(
         shown = read_event(site, db, caller, model, whole, response)
         return JSONResponse(jsonable_encoder(shown), headers=dict(response.headers))
     refuse_explained_protected(site, db, caller, model)
-    found = _explanation(site, db, model, event_id, response, _opinions(opinions))
+    found = _explanation(site, db, model, event_id, response, _opinions(opinions), again)
     found.reasons = reasons_for(site, db, caller, model, event_id, findings=False)
     return found
 
@@ -200,22 +206,37 @@ def _opinions(written: str) -> tuple[Opinion, ...]:
 
 
 def _explanation(
-    site: Site, db: Session, model: str, event_id: str, response: Response, opinions: tuple[Opinion, ...]
+    site: Site, db: Session, model: str, event_id: str, response: Response, opinions: tuple[Opinion, ...], again: bool
 ) -> ExplanationOut:
     found = store.model(db, model)
     event = _event(site, model, event_id)
-    version = explained_version(db, found.id, event["version"])
-    stored = retrained.explanation(db, found.id, event_id, version)
-    document = None if stored is None else json.loads(site.artifacts.get(stored.artifact))
-    if stored is None or document is None or not {*document.get("opinions", ())}.issuperset(opinions):
-        request_explanation(site, db, model, event_id, opinions)
+    version = explained_version(site, db, found, event["version"])
+    document, residual = _kept(site, db, found, event, version)
+    withheld = document is not None and document.get("state") == "withheld"
+    told = document is not None and {*document.get("opinions", ())}.issuperset(opinions)
+    if document is None or not told or (again and withheld):
+        request_explanation(site, db, model, event_id, opinions, again=again)
         response.status_code = 202
         return ExplanationOut(event_id=event_id, state="queued", version=version)
-    withheld = document.get("state") == "withheld"
     return ExplanationOut(
-        event_id=event_id, state="withheld" if withheld else "ready", version=stored.version,
-        additivity_residual=stored.additivity_residual, reason=document.get("reason"), explanation=document,
+        event_id=event_id, state="withheld" if withheld else "ready", version=version, additivity_residual=residual,
+        reason=document.get("reason"), explanation=document,
     )  # fmt: skip
+
+
+def _kept(
+    site: Site, db: Session, model: Model, event: Mapping[str, Any], version: str
+) -> tuple[dict[str, Any] | None, float | None]:
+    """The record of a decision and its largest residual: one of its own, or a line of a block; None for none."""
+    stored = retrained.explanation(db, model.id, event["event_id"], version)
+    if stored is not None:
+        return json.loads(site.artifacts.get(stored.artifact)), stored.additivity_residual
+    blocks = retrained.blocks_with(db, model.id, event["seq"], version)
+    if not blocks:
+        return None, None
+    from retrain.explain.blocks import document_of  # polars, which only a block needs
+
+    return document_of(site, in_force(site, db, model).spec, blocks, event)
 
 
 def read_event(

@@ -98,6 +98,11 @@ class Explain(SpecPart):
                               "an explanation together may take ten times that")  # fmt: skip
     seed: int = Field(0, ge=0, lt=2**31, description="of the background rows and permutations")
 
+    @property
+    def brought(self) -> bool:
+        """Whether the model is a file or an endpoint that a user brings, and no version that was retrained here."""
+        return self.model is not None or self.endpoint is not None
+
     @model_validator(mode="after")
     def _one_source(self) -> "Explain":
         if self.model is not None and self.endpoint is not None:
@@ -138,8 +143,7 @@ def check_explanation(spec: "ModelSpec") -> None:
             if getattr(explain, key) is not None:
                 raise KeyProblem(("explain", key), f"is set, and the task is {spec.task}, which has no classes; leave "
                                  "it out")  # fmt: skip
-    brought = explain.model is not None or explain.endpoint is not None
-    if brought and spec.task == "generation":
+    if explain.brought and spec.task == "generation":
         raise KeyProblem(("explain",), "names a model of typed columns, and the task is generation; leave it out")
     prediction = spec.columns[spec.with_role("prediction")[0]]
     if prediction.type == "boolean" and explain.outputs is not None:

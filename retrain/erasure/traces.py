@@ -26,9 +26,10 @@ from governance.binding.session import because_of_erasure
 from governance.erasure import Case
 from monitor import store as monitored
 from monitor.site import Site
-from monitor.tables import Dataset, Explanation
+from monitor.tables import Dataset, Explanation, ExplanationBlock
 from retrain import store
 from retrain.erasure.datasets import touched
+from retrain.explain.blocks import erase_from_blocks
 from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
 from retrain.tables import AttributionReference, DecisionReasons, ExplanationBatch, Run
@@ -50,11 +51,13 @@ def erase_explanations(site: Site, case: Case) -> None:
     with site.database.write() as db:
         ids = set(erasure.remembered(db, case, "ids"))
         rows = [row for row in _explanations(db, case) if row.event_id in ids]
-        erasure.remember(db, case, "explanations", {row.artifact: row.version for row in rows})
+        blocks = erase_from_blocks(site, db, case, monitored.model(db, case.model), ids)
+        erasure.remember(db, case, "explanations", {row.artifact: row.version for row in rows} | blocks)
     with site.database.read() as db:
         doomed = erasure.remembered(db, case, "explanations")
         going = {row.id for row in rows}
         kept = {row.artifact for row in _about_events(db) if row.id not in going}
+        kept |= set(db.scalars(select(ExplanationBlock.artifact)))
     for artifact in doomed:
         if artifact not in kept:  # equal texts are explained by equal bytes; another person's stay
             site.artifacts.delete(artifact)

@@ -24,15 +24,18 @@ from core.jobs import EraseJob, ExplainBatchJob, ExplainJob
 from core.process import Child
 from core.queue import Choice, Retry
 from monitor.confirm.drafts import DraftErasedError
+from monitor.service import current_spec
 from monitor.site import Site
 from retrain import store
 from retrain.errors import TrainerError
 from retrain.evals.explained.files import FilesConfig, decisions_file, records_file
 from retrain.explain.basis import Basis
+from retrain.explain.blocks import OTHER_VERSION, explain_events
 from retrain.explain.folders import working_folder
 from retrain.explain.process import STILL_S
 from retrain.explain.requests import events_of
 from retrain.explain.single import record
+from retrain.explain.tables import explains_tables
 from retrain.runs.workspace import read_json
 from retrain.tables import ExplanationBatch
 
@@ -82,6 +85,11 @@ class _Work:
 
     def all(self, asked: dict[str, Any]) -> None:
         with self.site.database.read() as db:
+            tables = explains_tables(current_spec(self.site, db, self.model).spec)
+        if tables:
+            self._tables(asked)
+            return
+        with self.site.database.read() as db:
             first = Basis.of(self.site, db, self.model, None)
             names = ["version", *first.shape.inputs, first.prediction]
             events = events_of(self.site, self.model, asked, names)
@@ -94,6 +102,21 @@ class _Work:
             by_version.setdefault(basis.version.version, []).append(answered_by)
         for answered_by in by_version.values():
             self._version(bases[answered_by[0]], left.filter(pl.col("version").is_in(answered_by)))
+
+    def _tables(self, asked: dict[str, Any]) -> None:
+        """Explain decisions on typed columns, in blocks of many rows."""
+        events = events_of(self.site, self.model, asked, ["seq", "version"])
+        self.change(state="running", total=events.height, explained=0, failed={})
+
+        def progress(explained: int, withheld: int, other: int) -> None:
+            self.done += explained
+            self.failed.update({OTHER_VERSION: other} if other else {})
+            with self.site.database.write() as db:
+                row = db.get_one(ExplanationBatch, self.batch_id, with_for_update=True)
+                row.explained, row.failed, row.withheld = self.done, dict(self.failed), row.withheld + withheld
+            self._give_way()
+
+        explain_events(self.site, self.model, events, progress)
 
     def _explained(self, db: Session, basis: Basis, events: pl.DataFrame) -> list[str]:
         """Ids of events that have a record of the version that explains them."""

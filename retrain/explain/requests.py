@@ -14,9 +14,11 @@ from core.jobs import ExplainBatchJob
 from governance.ledger.append import append_entry
 from monitor import store as monitored
 from monitor.errors import EventNotFoundError
+from monitor.service import current_spec
 from monitor.site import Site
 from retrain.evals.explained.load import LOADERS
 from retrain.explain.basis import Basis
+from retrain.explain.tables import explains_tables
 from retrain.tables import ExplanationBatch
 
 MOST_NAMED: Final = 10_000  # event ids in one request
@@ -50,8 +52,8 @@ def request(
         raise InvalidError("event_ids and a period exclude each other; give one of them", field="event_ids")
     if since and until and since >= until:
         raise InvalidError(f"from: {since.isoformat()} is not before to: {until.isoformat()}", field="from")
-    basis = Basis.of(site, db, model_name, None)
-    if basis.files.task not in LOADERS:
+    basis = None if explains_tables(current_spec(site, db, model_name).spec) else Basis.of(site, db, model_name, None)
+    if basis is not None and basis.files.task not in LOADERS:
         raise InvalidError(f"recipe task {basis.files.task} has no explanations", field="retrain.recipe.task")
     asked: dict[str, Any] = {
         "from": since and since.isoformat(), "to": until and until.isoformat(), "sample": sample, "seed": seed,

@@ -30,7 +30,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
     "retrain.explain": (
         jobs.ExplainJob(model="loans", event_id="e 1"),
         "explain",
-        {"model": "loans", "event_id": "e 1", "opinions": []},
+        {"model": "loans", "event_id": "e 1", "opinions": [], "again": False},
     ),
     "retrain.explain_batch": (
         jobs.ExplainBatchJob(model="loans", batch_id=ID),

@@ -28,6 +28,10 @@ PERMUTED: Final = "Shapley values over permutations and their reverses, columns 
 Model = Callable[[pl.DataFrame], Floats]
 
 
+class NoBackgroundError(InvalidError):
+    code = "no_background"
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How one row is explained: over all subsets (`pairs` 0), or over permutations, each with its reverse."""
@@ -75,13 +79,15 @@ def sampled_attributions(
         seed: of the permutations; the same seed, row and background give the same values, whatever rows are beside it.
 
     Raises:
-        InvalidError: there is no background row, or the budget is too small.
+        NoBackgroundError: there is no background row.
+        InvalidError: the budget is too small.
 
     Source: Shapley (1953); permutations: Castro, Gomez and Tejada (2009), with reverses as in shap.
     """
     if not background.height:
-        raise InvalidError("there is no background row to compare with; wait for events, or name a dataset",
-                           field="explain.background")  # fmt: skip
+        raise NoBackgroundError(
+            "there is no background row to compare with; wait for events, or name a dataset", field="explain.background"
+        )
     plan = plan_of(rows.width, background.height, budget)
     used = background.head(plan.background_rows).select(rows.columns)
     table, codes = _coded(pl.concat([rows, used], how="vertical_relaxed"))

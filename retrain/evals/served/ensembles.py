@@ -92,7 +92,7 @@ def read_lightgbm(path: Path, declared: Declared) -> Served:
 
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        booster = lightgbm.Booster(model_str=text, params={"verbosity": -1})
+        booster = lightgbm.Booster(model_str=text)
     except (lightgbm.basic.LightGBMError, ValueError) as error:
         raise _damaged("LightGBM", error) from error
     names = booster.feature_name()

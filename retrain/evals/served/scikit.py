@@ -164,7 +164,8 @@ class _Frames:
             numbers = values.replace(["true", "false"], ["1", "0"]).cast(pl.Float64, strict=False)
             return numbers.to_numpy()
         texts = values.to_numpy().astype(object)
-        texts[values.is_null().to_numpy()] = np.nan
+        # pandas writes NaN for what a file lacks, and None for what a database does; an encoder tells them apart.
+        texts[values.is_null().to_numpy()] = None if known is not None and any(one is None for one in known) else np.nan
         return texts
 
     def unseen(self, frame: pl.DataFrame) -> dict[str, pl.Series]:

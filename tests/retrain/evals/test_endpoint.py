@@ -1,0 +1,43 @@
+"""What an endpoint answers is believed only if it is an answer; each fault has its words, and none lasts."""
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from retrain.evals.served.base import Declared
+from retrain.evals.served.endpoint import Endpoint, EndpointError, read_endpoint
+from retrain.train.tabular.recipe import TableColumn
+from retrain.train.tabular.rows import typed
+from tests.retrain.scoring import Answer, serving
+from tests.retrain.train.tabular.loans import loans
+
+
+def late(_: dict[str, Any]) -> tuple[int, bytes]:
+    threading.Event().wait(2.5)
+    return 200, b"{}"
+
+
+BAD: list[tuple[Answer, str]] = [
+    (lambda _: (200, b"<html>busy</html>"), "its answer is no JSON"),
+    (lambda _: (200, b'{"predictions": []}'), 'its answer has no list "scores"'),
+    (lambda body: (200, json.dumps({"scores": [[0.5, 0.5]] * (len(body["rows"]) + 1)}).encode()), "rows of scores to"),
+    (lambda body: (200, json.dumps({"scores": [[0.5, float("nan")]] * len(body["rows"])}).encode()), "finite numbers"),
+    (lambda _: (302, b""), "answered 302, a redirect, which is not followed"),
+    (lambda _: (503, b"no"), "answered 503, and 200 is expected"),
+    (late, "no answer within 1 s"),
+]
+
+
+@pytest.mark.parametrize(("answer", "words"), BAD, ids=[words[:20] for _, words in BAD])
+def test_what_is_no_answer_of_an_endpoint_is_named(answer: Answer, words: str) -> None:
+    columns = (TableColumn(name="age", type="number"), TableColumn(name="owner", type="boolean"))
+    declared = Declared(columns=columns, inputs=("age", "owner"), outputs=("no", "yes"))
+    begun = time.monotonic()
+    with serving() as (url, answers, _), pytest.raises(EndpointError, match=words) as told:
+        answers.append(answer)
+        read_endpoint(Endpoint("scores", url, 1.0), declared, typed(loans(3), columns))
+    assert "sesame" not in told.value.message
+    assert time.monotonic() - begun < 3.5
