@@ -168,5 +168,5 @@ def _counted(
             if value is not None:
                 hits[at, place[group["group"]]] = round(value * rows)
                 n[at, place[group["group"]]] = rows
-    known = np.array([MISSING not in name for name in place])
+    known = np.array([MISSING not in name for name in place], dtype=np.bool_)  # of no group too
     return CountedWindows(hits, n, known & (n.sum(axis=0) >= min_group))

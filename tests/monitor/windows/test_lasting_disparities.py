@@ -14,6 +14,7 @@ from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Measurement
 from monitor.windows.evaluate import evaluate
+from monitor.windows.lasting_disparities import LastingRule, of_windows
 from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, rows, spec
 
@@ -115,3 +116,8 @@ def test_a_reference_that_never_appears_and_one_group_alone_have_no_evidence() -
     counted = CountedWindows(np.array([[5, 9]]), np.array([[10, 10]]), np.array([True, False]))
     assert lasting([counted], "difference", "between", 0.1, 0.025).pair is None
     assert lasting([counted], "difference", "reference", 0.1, 0.025, reference=1).pair is None
+
+
+def test_windows_without_any_group_have_no_evidence() -> None:
+    rule = LastingRule("equalized_odds_difference", ("true_positive_rate",), "between", None, 0.1, 0.025, 30)
+    assert of_windows([[], []], rule) is None
