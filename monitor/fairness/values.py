@@ -139,6 +139,8 @@ class _How:
     ) -> FairnessValue:
         """Each class against the rest: the worst value among those that occur often enough in compared groups."""
         right = counts.cells(self.by, None)
+        if micro is not None and len(classes) > MAX_CLASSES:  # the value needs none of them, and they take time
+            return self.value(right, (micro,), found, micro=True)
         seen = [(name, counts.cells(self.by, name)) for name in classes]
         kept = [(name, cells) for name, cells in seen if self._often(cells)]
         values = [(name, self.disparity(cells)) for name, cells in kept]
