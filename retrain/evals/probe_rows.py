@@ -23,7 +23,7 @@ from monitor.reasons.stability import agreement, jittered
 from retrain.evals.explain_rows import RowsConfig, served_of
 from retrain.evals.served.attribute import Attributing
 from retrain.evals.served.base import Served
-from retrain.train.config import Frozen, Place
+from retrain.train.config import Frozen
 from retrain.train.config_file import load_config
 from retrain.train.progress import report_exit, write_json
 from retrain.train.tabular.rows import typed
@@ -31,6 +31,7 @@ from retrain.train.tabular.rows import typed
 REPEATS: Final = 20  # slightly changed inputs of one row
 INTERACTING_ROWS: Final = 50
 INTERACTING_COLUMNS: Final = 100
+OBSERVED: Final = "observed.parquet"  # in the folder of the process
 CLOSE: Final = 1e-12  # a score that is adverse by a tie
 
 
@@ -43,10 +44,9 @@ class AdverseAnswer(Frozen):
 
 
 class Changes(Frozen):
-    """What a person can change, and the rows whose values are proposed."""
+    """What a person can change; the rows whose values are proposed lie in OBSERVED."""
 
     mutable: Mapping[str, Literal["up", "down", "any"]]
-    observed: Place
     budget: int = Field(ge=1)
     most: int = 3
 
@@ -122,7 +122,7 @@ def _changes(
 ) -> dict[str, Any]:
     """Counterfactuals of the row; an error of the model is told in their place."""
     score = adversity_of(served, adverse, boolean=config.declared.boolean, threshold=config.threshold)
-    observed = typed(pl.read_parquet(changes.observed), served.columns)
+    observed = typed(pl.read_parquet(config.output_dir / OBSERVED), served.columns)
 
     def asked(rows: Sequence[Mapping[str, Any]]) -> list[float]:
         return [float(one) for one in score(pl.DataFrame(list(rows), schema=frame.schema))]

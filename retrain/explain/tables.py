@@ -233,37 +233,68 @@ def attribute(site: Site, basis: TableBasis, events: pl.DataFrame) -> Found:
     Raises:
         TrainerError: with the code and the words of what ended it.
     """
-    asked = basis.explain.background is not None or basis.kind not in (*TREES, "assay")
+    background = background_for(site, basis)
     try:
-        return _attribute(site, basis, events, background_of(site, basis) if asked else None)
+        return _attribute(site, basis, events, background)
     except TrainerError as error:
-        if error.code != "no_background" or asked:
+        if error.code != "no_background" or background is not None:
             raise
     return _attribute(site, basis, events, background_of(site, basis))
+
+
+def background_for(site: Site, basis: TableBasis) -> Background | None:
+    """The background that explanations need; None for trees that are read without."""
+    asked = basis.explain.background is not None or basis.kind not in (*TREES, "assay")
+    return background_of(site, basis) if asked else None
+
+
+def ask_beside(
+    site: Site, basis: TableBasis, events: pl.DataFrame, module: str, more: Mapping[str, Any],
+    files: Mapping[str, pl.DataFrame], answer: str,
+) -> dict[str, Any]:  # fmt: skip
+    """Ask the model something beside attributions, in a process of its own: what the module left in `answer`.
+
+    Args:
+        more: keys of its config beside those of explanations; `files` are written into its folder.
+
+    Raises:
+        TrainerError: with the code and the words of what ended it.
+    """
+    with working_folder(site) as folder:
+        for name, frame in files.items():
+            frame.write_parquet(folder / name)
+        _run(site, basis, basis.rows(events), background_of(site, basis), folder, module, more)
+        found: dict[str, Any] = json.loads((folder / answer).read_bytes())
+        return found
+
+
+def _run(
+    site: Site, basis: TableBasis, rows: pl.DataFrame, background: Background | None, folder: Path, module: str,
+    more: Mapping[str, Any],
+) -> None:  # fmt: skip
+    rows.write_parquet(folder / "rows.parquet")
+    drawn = rows.select(c.name for c in basis.declared.columns).clear() if background is None else background.rows
+    drawn.write_parquet(folder / "background.parquet")
+    explain = basis.explain
+    config = {
+        **basis.source, "declared": basis.declared.model_dump(mode="json"), "rows": str(folder / "rows.parquet"),
+        "background": str(folder / "background.parquet"), "interventional": explain.background is not None,
+        "threshold": explain.threshold, "budget": explain.budget, "seed": explain.seed,
+        "threads": site.settings.train.threads, "output_dir": str(folder), **more,
+    }  # fmt: skip
+    write_durably(folder / "config.json", json.dumps(config).encode(), mode=0o600)  # an endpoint's secret is in it
+    child = Child(module, [str(folder / "config.json")], log=folder / "log.txt", threads=site.settings.train.threads)
+    child.wait_while_it_works(STILL_S)
+    report = read_json(folder / "exit.json")
+    if report is None or report["state"] != "succeeded":
+        ended = report or {"code": "killed", "message": "the explaining process was killed; ask again"}
+        raise TrainerError(str(ended["code"]), str(ended["message"]))
 
 
 def _attribute(site: Site, basis: TableBasis, events: pl.DataFrame, background: Background | None) -> Found:
     rows = basis.rows(events)
     with working_folder(site) as folder:
-        rows.write_parquet(folder / "rows.parquet")
-        drawn = rows.select(c.name for c in basis.declared.columns).clear() if background is None else background.rows
-        drawn.write_parquet(folder / "background.parquet")
-        explain = basis.explain
-        config = {
-            **basis.source, "declared": basis.declared.model_dump(mode="json"), "rows": str(folder / "rows.parquet"),
-            "background": str(folder / "background.parquet"), "interventional": explain.background is not None,
-            "threshold": explain.threshold, "budget": explain.budget, "seed": explain.seed,
-            "threads": site.settings.train.threads, "output_dir": str(folder),
-        }  # fmt: skip
-        write_durably(folder / "config.json", json.dumps(config).encode(), mode=0o600)  # an endpoint's secret is in it
-        child = Child(
-            MODULE, [str(folder / "config.json")], log=folder / "log.txt", threads=site.settings.train.threads
-        )
-        child.wait_while_it_works(STILL_S)
-        report = read_json(folder / "exit.json")
-        if report is None or report["state"] != "succeeded":
-            ended = report or {"code": "killed", "message": "the explaining process was killed; ask again"}
-            raise TrainerError(str(ended["code"]), str(ended["message"]))
+        _run(site, basis, rows, background, folder, MODULE, {})
         facts = json.loads((folder / "facts.json").read_bytes())
         lines = pl.read_parquet(folder / "block.parquet", memory_map=False)
     used = background if facts["background_rows"] else None

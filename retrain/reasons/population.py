@@ -113,7 +113,7 @@ def keep_block(site: Site, asking: Asking, key: str, name: str, block: Block) ->
     """Store attributions without ids and inputs."""
     artifact = site.artifacts.put(block.content())
     values = {
-        "model_id": asking.current.model.id, "key": key, "population": name, "version": asking.version,
+        "model_id": asking.current.model.id, "key": key, "population": name, "version": asking.basis.version,
         "rows": block.frame.height, "artifact": artifact, "created_at": site.clock.now(),
     }  # fmt: skip
     with site.database.write() as db:
