@@ -32,6 +32,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
         "explain",
         {"model": "loans", "event_id": "e 1", "opinions": [], "again": False},
     ),
+    "retrain.flips": (jobs.FlipsJob(model="loans"), "explain", {"model": "loans"}),
     "retrain.explain_batch": (
         jobs.ExplainBatchJob(model="loans", batch_id=ID),
         "explain",

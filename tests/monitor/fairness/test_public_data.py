@@ -125,12 +125,15 @@ def test_german_and_taiwan_label_rates(shared_data: Path) -> None:
         return one.value, {g.group: g.n for g in one.groups}
 
     difference, sizes = parity(counts, "demographic_parity_difference", "sex", "1")
-    assert (difference, sizes) == (pytest.approx(0.0748, abs=5e-5), {"men": 690, "women": 310})
+    assert difference == pytest.approx(0.0748, abs=5e-5)
+    assert sizes == {"men": 690, "women": 310}
     difference, sizes = parity(counts, "demographic_parity_difference", "age", "1")
-    assert (difference, sizes) == (pytest.approx(0.1494, abs=5e-5), {"25.5 and over": 810, "under 25.5": 190})
+    assert difference == pytest.approx(0.1494, abs=5e-5)
+    assert sizes == {"25.5 and over": 810, "under 25.5": 190}
     assert parity(counts, "demographic_parity_ratio", "age", "1")[0] == pytest.approx(0.7948, abs=5e-5)
     taiwan = read(shared_data, "credit_default_taiwan.parquet")
     counts = count(taiwan, Grouping(("SEX",)), prediction="default payment")
     difference, sizes = parity(counts, "demographic_parity_difference", "SEX", "1")
-    assert (difference, sizes) == (pytest.approx(0.0339, abs=5e-5), {"1": 11_888, "2": 18_112})
+    assert difference == pytest.approx(0.0339, abs=5e-5)
+    assert sizes == {"1": 11_888, "2": 18_112}
     assert SELECTION.read(counts.cells(["SEX"], "1").overall).value[0] == pytest.approx(0.2212, abs=5e-5)

@@ -48,6 +48,7 @@ def test_errors_of_a_regression_are_those_of_scikit_learn_in_each_group() -> Non
     for name in names:
         one = found[f"{name}_difference"]
         a, b = (expected[name](*parts[group]) for group in "ab")
+        assert one.value is not None
         assert one.value == pytest.approx(abs(a - b), rel=1e-9), name
         assert one.low is not None
         assert one.high is not None
