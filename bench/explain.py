@@ -14,11 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.reasons import beside_training, deletion, no_drift, text  # noqa: E402
+from bench.reasons import beside_training, deletion, no_drift, text, tree  # noqa: E402
 
 CASES: dict[str, Callable[[argparse.Namespace], bool]] = {
     "text": text.run, "deletion": deletion.run, "beside_training": beside_training.run,
-    "no_drift": no_drift.run,
+    "no_drift": no_drift.run, "tree": tree.run,
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def _place(value: str) -> str:
     if not PATH.fullmatch(value) and not DIGEST.fullmatch(value):
         raise ValueError(
             f"{value[:100]!r} is no file; write a path that starts with /, ./, ../ or ~/, or the digest sha256:... of "
-            "a file that was uploaded"
+            "a file that is kept here"
         )
     return value
 
@@ -44,7 +44,7 @@ class Explain(SpecPart):
 
     model: Place | None = Field(
         None, description="the file of the served model: a path on the machine of the worker, or the digest of a file "
-        "that was uploaded; XGBoost JSON or UBJSON, LightGBM text, CatBoost cbm, scikit-learn in skops' format, ONNX. "
+        "that is kept here; XGBoost JSON or UBJSON, LightGBM text, CatBoost cbm, scikit-learn in skops' format, ONNX. "
         "A pickle is refused, whatever its name. Without it and `endpoint`, versions that were retrained here are read",
         examples=["./models/credit.ubj"],
     )  # fmt: skip

@@ -176,8 +176,8 @@ def _file(site: Site, given: str) -> tuple[Path, Format]:
     except OSError:
         content = None
     if content is None:  # one answer, whether it is missing or may not be read: a spec is no way to look around
-        raise ModelFileError(f"explain.model: {given} is no model file that can be read here; check the path, or "
-                             "upload the file", field="explain.model", value=given)  # fmt: skip
+        raise ModelFileError(f"explain.model: {given} is no model file that can be read here; check the path "
+                             "and ASSAY_TRAIN__BASE_ROOTS", field="explain.model", value=given)  # fmt: skip
     found = format_of(content)
     return site.artifacts.path(site.artifacts.put(content)), found
 
