@@ -13,7 +13,7 @@ from core.errors import InvalidError
 from monitor.fairness import FAIRNESS, Fairness, FairnessValue
 from monitor.fairness.comparisons import RATIO
 from monitor.fairness.counts import GroupCounts
-from monitor.fairness.grouping import MIN_GROUP, MISSING, grouped_by
+from monitor.fairness.grouping import MIN_GROUP, grouped_by
 from monitor.fairness.positive import positive_class
 from monitor.fairness.rates import SELECTION
 from monitor.spec.model import ModelSpec
@@ -26,18 +26,11 @@ from monitor.windows.limits import not_judged
 from monitor.windows.period_counts import PeriodCounts, period_counts
 from monitor.windows.readings import NO_TARGET
 from reports import store
-from reports.charts.text import utc
-from reports.facts.fairness_figures import (
-    cell_lines,
-    impact_table,
-    labelled_of,
-    method_words,
-    pair_of,
-    rows_of,
-)
+from reports.facts.fairness_figures import cell_lines, impact_table, method_words, pair_of
+from reports.facts.fairness_gaps import answered, labelled_rows, unmeasured
+from reports.facts.group_order import in_order
 from reports.facts.measures import finite
 from reports.fairness import FOUR_FIFTHS, LEVEL, DisparityLine, FairnessAnswer, Held, HistoryLine
-from reports.parts import Unmeasured
 from reports.wording import fairness as wording
 
 DEPTH: Final = 2  # columns in one intersection, where nothing else is asked for
@@ -299,9 +292,14 @@ def _answer(
     spec, counts = period.spec, period.counts
     positive, assumed = _shown_class(period, choice)
     min_cell = max((rule.min_group for rule in spec.monitors.fairness), default=MIN_GROUP)
+    edges = {name: bands for name in columns if (bands := spec.columns[name].bands) is not None}
     counted = [by for by in groupings if counts is not None and set(by) <= set(counts.columns)]
     cells = (
-        tuple(line for by in counted for line in cell_lines(counts.cells(by, positive), min_cell, spec.task))
+        tuple(
+            line
+            for by in counted
+            for line in cell_lines(in_order(counts.cells(by, positive), edges), min_cell, spec.task)
+        )
         if counts is not None
         else ()
     )
@@ -309,12 +307,12 @@ def _answer(
         table
         for by in counted
         if positive is not None and spec.task == "classification" and counts is not None
-        if (table := impact_table(counts, by, positive)) is not None
+        if (table := impact_table(in_order(counts.cells(by, positive), edges), positive)) is not None
     )
     withheld = tuple(name for name in asked if name not in columns)
-    missing = unmeasured(period, columns, withheld, lines)
+    missing = unmeasured(spec, period.found, columns, withheld, lines)
     windows = len(period.counted)
-    answer = "cannot say" if changed is not None else wording.answer_of(lines)
+    answer = "cannot say" if changed is not None else wording.answer_of(lines, len(period.found.uncounted))
     sentences = (
         *((wording.class_words(positive, assumed),) if spec.task == "classification" and asked else ()),
         wording.for_whom(lines),
@@ -322,7 +320,9 @@ def _answer(
     )  # fmt: skip
     return FairnessAnswer(
         model=model, start=period.since, end=period.until, answer=answer,
-        sentence=changed or wording.first_sentence(lines, period.since, period.until, windows, named=bool(asked)),
+        sentence=changed or wording.first_sentence(
+            lines, period.since, period.until, windows, named=bool(asked), uncounted=len(period.found.uncounted)
+        ),
         sentences=() if changed is not None else sentences, positive=positive, assumed=assumed,
         classes=() if counts is None else tuple(counts.classes()), level=LEVEL, min_cell=min_cell, depth=depth,
         windows=windows, counted=period.counted, rows=0 if counts is None else answered(counts, spec.task),
@@ -330,78 +330,3 @@ def _answer(
         impact=impact,
         not_measured=missing, withheld=withheld,
     )  # fmt: skip
-
-
-def unmeasured(
-    period: _Period, columns: Sequence[str], withheld: Sequence[str], lines: Sequence[DisparityLine]
-) -> tuple[Unmeasured, ...]:
-    """Everything that a reader might take for measured and is not: rows, groups, windows, disparities."""
-    found, counts = list[Unmeasured](), period.counts
-    if not columns and not withheld:
-        return (Unmeasured(what="fairness between groups", why="the spec declares no protected column", count=None),)
-    if not period.counted and not period.found.uncounted:
-        found.append(Unmeasured(what="the whole period", why="no window lies in it", count=None))
-    found += _windows_left_out(period.found)
-    found += [
-        Unmeasured(what=f"groups of `{name}`", why="values of this protected column are withheld from you", count=None)
-        for name in withheld
-    ]
-    if counts is not None:
-        found += _rows_left_out(period.spec, counts, columns)
-    found += [
-        Unmeasured(what=f"{line.metric.replace('_', ' ')} by `{line.by}`", why=str(line.reason), count=None)
-        for line in lines
-        if line.declared and line.value is None
-    ]
-    return tuple(found)
-
-
-def _windows_left_out(found: PeriodCounts) -> Iterator[Unmeasured]:
-    """Rows of the period that are in no counts, and the parts of it without a window."""
-    for windows, why in (
-        (found.uncounted, "recorded by an earlier release, before rows were counted by group"),
-        (found.reaching_out, "they lie in the period only in part, and are left out whole"),
-    ):
-        if windows:
-            many = "1 window" if len(windows) == 1 else f"{len(windows):,} windows"
-            yield Unmeasured(what=f"rows of {many}", why=why, count=sum(window.rows for window in windows))
-    if found.windows:
-        first, last = found.windows[0].from_ts, found.windows[-1].to_ts
-        if first > found.start:
-            yield Unmeasured(what=f"the time before {utc(first)}", why="no window lies in it", count=None)
-        if last < found.end:
-            yield Unmeasured(what=f"the time after {utc(last)}", why="no window has ended in it", count=None)
-
-
-def _rows_left_out(spec: ModelSpec, counts: GroupCounts, columns: Sequence[str]) -> Iterator[Unmeasured]:
-    rows, known = answered(counts, spec.task), counts.columns
-    for name in columns:
-        if name not in known:
-            why = "no window of the period counted this column"
-            yield Unmeasured(what=f"groups of `{name}`", why=why, count=None)
-            continue
-        cells = counts.cells([name], None)
-        sizes = rows_of(cells, spec.task)
-        missing = sum(int(n) for levels, n in zip(cells.levels, sizes, strict=True) if MISSING in levels)
-        if missing:
-            why = "the value is missing; they are the group (missing), shown and compared with nobody"
-            yield Unmeasured(what=f"rows of unknown `{name}`", why=why, count=missing)
-    if unanswered := counts.rows - rows:
-        yield Unmeasured(what="rows without an answer", why="no rate counts them", count=unanswered)
-    labelled = labelled_rows(counts, spec.task)
-    if spec.target is None:
-        why = "no outcome fits the prediction; name one with `predicts` on the prediction column"
-        yield Unmeasured(what="rates that read outcomes", why=why, count=None)
-    elif waiting := rows - labelled:
-        why = "rates that read outcomes leave them out" + ("" if labelled else "; none has arrived yet")
-        yield Unmeasured(what="rows without an outcome", why=why, count=waiting)
-
-
-def answered(counts: GroupCounts, task: str) -> int:
-    """Rows that have a prediction."""
-    return int(rows_of(counts.cells(counts.columns[:1], None), task).sum())
-
-
-def labelled_rows(counts: GroupCounts, task: str) -> int:
-    """Rows that have a prediction and an outcome."""
-    return int(labelled_of(counts.cells(counts.columns[:1], None), task).sum())

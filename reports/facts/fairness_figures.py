@@ -1,6 +1,5 @@
 """From counts per group cell to the lines of the officer's answer: rates, disparities, impact ratios. Pure."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -8,7 +7,6 @@ import numpy as np
 from core.arrays import Floats, Ints
 from monitor.fairness import Fairness, FairnessValue
 from monitor.fairness.cells import GroupCells
-from monitor.fairness.counts import GroupCounts
 from monitor.fairness.estimates import Estimates
 from monitor.fairness.grouping import MISSING, grouped_by
 from monitor.fairness.intervals import reported
@@ -111,17 +109,15 @@ def pair_of(value: FairnessValue) -> tuple[str, tuple[NamedGroup, ...]]:
     return rate, tuple(sorted(found, key=lambda one: (one.value is None, one.value)))
 
 
-def impact_table(counts: GroupCounts, by: Sequence[str], positive: str) -> ImpactTable | None:
+def impact_table(cells: GroupCells, positive: str) -> ImpactTable | None:
     """The table that New York City's Local Law 144 asks for; None without a row of a known category.
 
     Args:
-        counts: of the period.
-        by: the protected columns whose intersection forms the categories.
+        cells: counts of the categories over the period, against the class below.
         positive: the class that counts as selected.
 
     Source: 6 RCNY 5-300 and 5-301.
     """
-    cells = counts.cells(by, positive)
     at = [i for i, levels in enumerate(cells.levels) if MISSING not in levels and int(cells.n[i])]
     if not at:
         return None
@@ -149,7 +145,7 @@ def impact_table(counts: GroupCounts, by: Sequence[str], positive: str) -> Impac
             )
         )  # fmt: skip
     unknown = int(cells.n.sum()) - total
-    return ImpactTable(by=grouped_by(by), positive=positive, unknown=unknown, lines=tuple(lines))
+    return ImpactTable(by=grouped_by(cells.by), positive=positive, unknown=unknown, lines=tuple(lines))
 
 
 def method_words(entry: Fairness) -> str:

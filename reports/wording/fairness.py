@@ -21,29 +21,34 @@ _HELD: Final = {
 }
 
 
-def answer_of(lines: Sequence[DisparityLine]) -> Fair:
-    """The answer that the declared limits give: the worst of theirs.
+def answer_of(lines: Sequence[DisparityLine], uncounted: int = 0) -> Fair:
+    """The answer that the declared limits give: the worst of theirs. Nothing is fair by a class that nobody declared,
+    or where windows of the period are in no counts.
 
     Args:
         lines: every disparity that was measured or should have been.
+        uncounted: windows of the period that were recorded without counts.
     """
     judged = [line for line in lines if line.limit is not None]
     if any(line.verdict == "beyond" or line.alarmed for line in judged):
         return "not fair"
-    return "fair" if judged and all(line.verdict == "inside" for line in judged) else "cannot say"
+    held = all(line.verdict == "inside" and not line.assumed for line in judged)
+    return "fair" if judged and held and not uncounted else "cannot say"
 
 
 def first_sentence(
-    lines: Sequence[DisparityLine], start: datetime, end: datetime, windows: int, *, named: bool = True
-) -> str:
+    lines: Sequence[DisparityLine], start: datetime, end: datetime, windows: int, *, named: bool = True,
+    uncounted: int = 0,
+) -> str:  # fmt: skip
     """Fair, not fair, or cannot say, by which limit, and for which groups.
 
     Args:
         lines: every disparity that was measured or should have been.
         windows: whose counts are added up.
         named: whether the spec declares a protected column.
+        uncounted: windows of the period that were recorded without counts.
     """
-    answer, when = answer_of(lines), f"from {utc(start)} to {utc(end)}"
+    answer, when = answer_of(lines, uncounted), f"from {utc(start)} to {utc(end)}"
     judged = [line for line in lines if line.limit is not None]
     if answer == "fair":
         return (
@@ -62,12 +67,13 @@ def first_sentence(
         return f"Not fair {when}: {_some([disparity_words(line) for line in beyond])}."
     if not named:
         return f"Cannot say {when}: the spec declares no protected column, so no groups are compared."
-    return f"Cannot say {when}: {_why_not(lines, windows)}."
+    return f"Cannot say {when}: {_why_not(lines, windows, uncounted)}."
 
 
 def disparity_words(line: DisparityLine) -> str:
     """One disparity with interval, limit and the groups behind it."""
     name = f"{metric_words(line.metric)} by `{line.by}`"
+    name += f" (of `{line.positive}`, class assumed)" if line.assumed and line.positive is not None else ""
     if line.value is None:
         return f"{name} was not measured, because {line.reason}"
     said = f"{name} is {number(line.value)} ({_interval(line.low, line.high)})"
@@ -89,6 +95,8 @@ def for_whom(lines: Sequence[DisparityLine]) -> str:
 def how_sure(lines: Sequence[DisparityLine], cells: Sequence[CellLine], level: float, min_cell: int | None) -> str:
     """What the intervals are, and which groups are too small to say much about."""
     methods = list(dict.fromkeys(line.method for line in lines if line.method))
+    if not any(line.value is not None for line in lines) and not cells:
+        return "How sure: nothing was measured, so there are no intervals."
     said = f"How sure: intervals are {100 * level:g} %"
     said += f" ({'; '.join(methods)}). " if methods else ". "
     said += "A limit counts as held or broken only where the whole interval lies on one side of it."
@@ -137,13 +145,27 @@ def _in_part(line: DisparityLine) -> str:
     )
 
 
-def _why_not(lines: Sequence[DisparityLine], windows: int) -> str:
+def _why_not(lines: Sequence[DisparityLine], windows: int, uncounted: int) -> str:
     judged = [line for line in lines if line.limit is not None]
+    earlier = (
+        f"{_counted(uncounted, 'window of the period was', 'windows of the period were')} recorded by an earlier "
+        "release, before rows were counted by group"
+    )
+    if not windows and uncounted:
+        return earlier
     if not windows:
         return "no window lies in the period"
     unsure = [line for line in judged if line.verdict != "inside"]
     if unsure:
         return _some([disparity_words(line) for line in unsure])
+    guessed = next((line for line in judged if line.assumed), None)
+    if guessed is not None:
+        return (
+            f"the limits hold for the answer `{guessed.positive}`, and nobody declared that it is the favourable one; "
+            f"name it with `positive`. {disparity_words(guessed)}"
+        )
+    if judged and uncounted:
+        return f"the limits hold in the rows that were counted, but {earlier}"
     measured = [line for line in lines if line.value is not None]
     if not measured:
         return next((str(line.reason) for line in lines if line.reason), "the spec declares no protected column")

@@ -150,7 +150,7 @@ FORGED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "rate": (lambda r: _rate(r, "value", 0.3), "selection_rate: report.line; expected value"),
     "hits": (lambda r: _rate(r, "hits", 7), "selection_rate: report.line; expected hits"),
     "interval": (lambda r: _rate(r, "high", 0.99), "selection_rate: report.line; expected high"),
-    "hidden group": (lambda r: r["fair"]["groups"].pop(1), "fair: report.line; expected group A of sex"),
+    "hidden group": (lambda r: r["fair"]["groups"].pop(0), "fair: report.line; expected group A of sex"),
     "rows": (lambda r: r["fair"].update(rows=1), "fair: report.line; expected rows 1800"),
     "named group": (
         lambda r: r["fair"]["disparities"][0]["groups"][0].update(value=0.2),
