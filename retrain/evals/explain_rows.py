@@ -38,6 +38,7 @@ LIBRARIES: Final = (
     "onnxruntime",
 )
 ROWS: Final = 20_000  # that are attributed at a time
+SAMPLE: Final = 50  # rows to be explained, and as many of the background, that a model is asked once for its unit
 
 
 class EndpointPlace(Frozen):
@@ -89,7 +90,10 @@ def served_of(config: RowsConfig, rows: pl.DataFrame) -> Served:
         from retrain.evals.served.own import read_own
 
         return read_own(config.folder)
-    sample = typed(rows.head(10), config.declared.columns)
+    # Whether scores are probabilities is seen by those of some rows: the background's too, for one row says little.
+    columns = config.declared.columns
+    background = pl.read_parquet(config.background).head(SAMPLE)
+    sample = pl.concat([typed(rows.head(SAMPLE), columns), typed(background, columns)])
     if config.endpoint is not None:
         from retrain.evals.served.endpoint import Endpoint, read_endpoint
 

@@ -237,7 +237,7 @@ def attribute(site: Site, basis: TableBasis, events: pl.DataFrame) -> Found:
     try:
         return _attribute(site, basis, events, background)
     except TrainerError as error:
-        if error.code != "no_background" or background is not None:
+        if error.facts["reason"] != "no_background" or background is not None:
             raise
     return _attribute(site, basis, events, background_of(site, basis))
 

@@ -96,7 +96,8 @@ class Endpoint:
 
 
 def read_endpoint(endpoint: Endpoint, declared: Declared, sample: pl.DataFrame) -> Served:
-    """The endpoint as a model; how many scores a row has is asked of it once, with a row of `sample`."""
+    """The endpoint as a model; how many scores a row has, and whether they are probabilities, is asked of it
+    once, with `sample`."""
     columns = features_of(declared, None, len(declared.features or declared.inputs))
     until = time.monotonic() + ALL * endpoint.timeout_s
     width: list[int] = []
@@ -109,14 +110,12 @@ def read_endpoint(endpoint: Endpoint, declared: Declared, sample: pl.DataFrame) 
             if len(row) != width[0]:
                 raise endpoint._error(f"answered {len(row)} scores for one row and {width[0]} for another")
             if bad := [
-                one
-                for one in row
-                if isinstance(one, bool) or not isinstance(one, int | float) or not math.isfinite(one)
+                one for one in row if isinstance(one, bool) or not isinstance(one, int | float) or not _is_finite(one)
             ]:
                 raise endpoint._error(f"answered {str(bad[0])[:40]!r} as a score; scores are finite numbers")
         return np.array(rows, dtype=np.float64).reshape(frame.height, -1)
 
-    first = raw(sample.select([c.name for c in columns]).head(10))
+    first = raw(sample.select([c.name for c in columns]))
     count = first.shape[1]
     if not count:
         raise endpoint._error("answered no score for a row")
@@ -134,6 +133,13 @@ def read_endpoint(endpoint: Endpoint, declared: Declared, sample: pl.DataFrame) 
 
     unit = PROBABILITY if shares else MARGIN
     return Served(columns, classes, outputs_of(classes, count), unit, lambda frame: frame, raw, scores)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # JSON has whole numbers of any length
+        return False
 
 
 def _address(url: str) -> tuple[str, dict[str, str]]:

@@ -43,12 +43,13 @@ def read_xgboost(path: Path, declared: Declared) -> Served:
     try:
         booster = xgboost.Booster(model_file=str(path))
         config = json.loads(booster.save_config())["learner"]
+        levels_of = _xgboost_levels(booster)
+        booster = _answering(booster)
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise _damaged("XGBoost", error) from error
     names, kinds = booster.feature_names, booster.feature_types
     columns = features_of(declared, names, booster.num_features())
-    of_file = _xgboost_levels(booster)
-    levels = {c.name: of_file[i] for i, c in enumerate(columns) if i in of_file} | dict(declared.levels)
+    levels = {c.name: levels_of[i] for i, c in enumerate(columns) if i in levels_of} | dict(declared.levels)
     coding = Coding(columns, levels)
 
     def rows(x: Floats) -> Any:
@@ -74,6 +75,16 @@ def read_xgboost(path: Path, declared: Declared) -> Served:
         numbers=lambda x: np.asarray(booster.predict(rows(x)), dtype=np.float64).reshape(len(x), -1),
         floats=lambda x: x.astype(np.float32).astype(np.float64),  # XGBoost compares 32-bit floats
     )
+
+
+def _answering(booster: Any) -> Any:
+    """The trees that answer. After early stopping XGBClassifier and XGBRegressor answer with those to the best round, a
+    Booster with all; shap takes the first wherever the file names a best round, so that the name is taken out."""
+    best = booster.attr("best_iteration")
+    if best is not None and booster.attr("scikit_learn") is not None and int(best) + 1 < booster.num_boosted_rounds():
+        booster = booster[: int(best) + 1]
+    booster.set_attr(best_iteration=None, best_score=None)
+    return booster
 
 
 def _xgboost_levels(booster: Any) -> dict[int, tuple[str, ...]]:
@@ -106,7 +117,8 @@ def read_lightgbm(path: Path, declared: Declared) -> Served:
     if len(of_file) == len(categorical):
         levels = {columns[i].name: tuple(map(written, listed)) for i, listed in zip(categorical, of_file, strict=True)}
     levels |= dict(declared.levels)
-    objective = head.get("objective", "").split(" ")[0]
+    said = head.get("objective", "").split(" ")
+    objective = said[0] if "sqrt" not in said else "the root of the answer"
 
     def raw(x: Floats) -> Floats:
         return np.asarray(booster.predict(x, raw_score=True), dtype=np.float64).reshape(len(x), -1)
@@ -127,7 +139,6 @@ def read_lightgbm(path: Path, declared: Declared) -> Served:
 _BINARY: Final = (
     "binary:logistic",
     "binary:logitraw",
-    "binary:hinge",
     "binary",
     "cross_entropy",
     "Logloss",

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from core.arrays import Floats
+from core.errors import AppError
 from retrain.evals.served.base import (
     MARGIN,
     OUTCOME,
@@ -70,7 +71,7 @@ def _served(
     found: "_Asked",
     sample: pl.DataFrame,
 ) -> Served:
-    first = found.raw(encode(sample))
+    first = _first(encode, found, sample)
     count = first.shape[1]
     coding = Coding(columns, dict(declared.levels))
     if not declared.classes:
@@ -88,6 +89,19 @@ def _served(
 
     unit = PROBABILITY if shares else MARGIN
     return Served(columns, classes, outputs_of(classes, count), unit, encode, found.raw, scores, coding.unseen)
+
+
+def _first(encode: Callable[[pl.DataFrame], Any], found: "_Asked", sample: pl.DataFrame) -> Floats:
+    """Outputs for the sample; for its complete rows where the model reads no missing value, such as a text."""
+    try:
+        return found.raw(encode(sample))
+    except AppError:
+        raise
+    except Exception:  # onnxruntime's errors have no common base
+        complete = sample.drop_nulls()
+        if complete.height in (0, sample.height):
+            raise
+        return found.raw(encode(complete))
 
 
 class _Asked:

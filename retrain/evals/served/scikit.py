@@ -82,9 +82,9 @@ def served_estimator(model: Any, declared: Declared) -> Served:
     count = _outputs(model, asked)
     classes = classes_of(declared, list(model.classes_), len(model.classes_)) if declared.classes else ()
     return Served(
-        columns=columns, classes=classes, outputs=outputs_of(classes, count), unit=_unit(asked, kind), encode=encode,
-        raw=raw, scores=_scores(model, asked), unseen=coding.unseen, trees=model if whole and kind in _TREES else None,
-        tree_rows=np.asarray, tree_floats=np.asarray,
+        columns=columns, classes=classes, outputs=outputs_of(classes, count), unit=_unit(asked, kind, count),
+        encode=encode, raw=raw, scores=_scores(model, asked), unseen=coding.unseen,
+        trees=model if whole and kind in _TREES else None, tree_rows=np.asarray, tree_floats=np.asarray,
     )  # fmt: skip
 
 
@@ -116,10 +116,10 @@ def _outputs(model: Any, asked: str) -> int:
     return 1 if asked == "decision_function" and kinds == 2 else kinds
 
 
-def _unit(asked: str, kind: str) -> str:
+def _unit(asked: str, kind: str, outputs: int) -> str:
     if asked == "predict":
         return OUTCOME
-    return PROBABILITY if asked == "predict_proba" else LOG_ODDS if kind in _LOG_LOSS else MARGIN
+    return PROBABILITY if asked == "predict_proba" else LOG_ODDS if kind in _LOG_LOSS and outputs == 1 else MARGIN
 
 
 def _scores(model: Any, asked: str) -> Callable[[Any, Floats], Floats]:

@@ -246,3 +246,28 @@ def test_what_shap_cannot_read_is_asked_and_rows_that_no_model_reads_are_named(t
     assert "the model cannot read these inputs" in lines["reason"][4]
     assert any("is only supported for binary classification" in note for note in facts["notes"])
     assert "all subsets of columns" in facts["method"]
+
+
+def test_what_a_file_says_beside_its_trees_is_followed_as_its_library_does(tmp_path: Path) -> None:
+    import lightgbm
+    import xgboost
+
+    target, cost = (truth(2) == "yes").astype(int), truth(0)
+    stopped = xgboost.XGBClassifier(n_estimators=20, max_depth=3, enable_categorical=True, early_stopping_rounds=2)
+    stopped.fit(frame_of(TRAIN), target, eval_set=[(frame_of(TRAIN), 1 - target)], verbose=False)
+    assert stopped.best_iteration + 1 < stopped.get_booster().num_boosted_rounds()
+    stopped.save_model(tmp_path / "model.ubj")
+    given = ["yes" if one else "no" for one in stopped.predict(frame_of(HELD))]
+    lines, _ = explained(tmp_path, given, file=tmp_path / "model.ubj", outputs=["no", "yes"])
+    assert lines["reason"].to_list() == [None] * 9  # the trees to the best round
+    booster = stopped.get_booster()
+    booster.set_attr(scikit_learn=None)
+    booster.save_model(tmp_path / "booster.ubj")
+    margins = booster.predict(xgboost.DMatrix(frame_of(HELD), enable_categorical=True), output_margin=True)
+    lines, _ = explained(tmp_path, [None] * 9, file=tmp_path / "booster.ubj", outputs=["no", "yes"])
+    assert lines["reason"].to_list() == [None] * 9  # all trees
+    assert lines["output"].to_numpy().ravel() == pytest.approx(margins, rel=1e-5)
+    root = lightgbm.LGBMRegressor(n_estimators=5, num_leaves=5, verbose=-1, reg_sqrt=True).fit(frame_of(TRAIN), cost)
+    root.booster_.save_model(tmp_path / "model.txt")
+    lines, facts = explained(tmp_path, root.predict(frame_of(HELD)), file=tmp_path / "model.txt", classes=False)
+    assert (lines["reason"].to_list(), facts["unit"]) == ([None] * 9, "margin")

@@ -216,3 +216,23 @@ def test_a_block_is_not_computed_again_and_a_lost_one_is(client: TestClient, loa
     assert len(run()) == 3
     assert client.get(f"{MODEL}/events/e20/explanation").status_code == 200
     assert np.isfinite(first[0].residual)
+
+
+@pytest.mark.slow
+def test_a_model_without_trees_in_a_format_of_trees_is_asked_over_a_background(
+    client: TestClient, loan_site: Site, tmp_path: Path
+) -> None:
+    import xgboost
+
+    rows = loans(30, seed=3)
+    ages = rows["age"].fill_null(40.0)
+    data = xgboost.DMatrix(ages.to_numpy()[:, None], label=(ages > 40).to_numpy(), feature_names=["age"])
+    model = xgboost.train({"booster": "gblinear", "objective": "binary:logistic", "nthread": 1}, data, 5)
+    model.save_model(tmp_path / "model.ubj")
+    client.put(MODEL, json=spec({"model": str(tmp_path / "model.ubj"), "features": ["age"]})).raise_for_status()
+    given = [bool(one > 0.5) for one in model.predict(data)]
+    client.post(f"{MODEL}/events", json=events(rows.with_columns(age=ages), given)).raise_for_status()
+    told = asked(client, loan_site, "e0").json()
+    assert told["state"] == "ready", told
+    assert told["explanation"]["background_source"] == "first events"
+    assert "the trees were asked like any model" in told["explanation"]["notes"][0]
