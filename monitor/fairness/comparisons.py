@@ -85,6 +85,7 @@ def compared(
     other: int | None = reference
     if compare == "between":
         low, high = int(np.argmin(rates)), int(np.argmax(rates))
+        high = min(low + 1, len(rates) - 1) if low == high else high  # all alike: two groups are named, not one twice
         gap = rates[high] - rates[low]
         value = gap if disparity.name == "difference" else np.nan if rates[high] == 0 else rates[low] / rates[high]
         return Compared(float(value), np.full(len(rates), np.nan), (low, high), np.nan)

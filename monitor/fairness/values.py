@@ -288,7 +288,8 @@ class _How:
             )
             for rate in rates
         ]  # fmt: skip
-        bounded = self.metric.unit == "share" or (self.metric.unit == "ratio" and not self.metric.directed)
+        ratio = self.metric.disparity.name == "ratio"
+        bounded = not self.metric.directed if ratio else self.metric.unit == "share"
         return PairwiseBounds(pairs, self.metric.disparity, candidates, 1.0 if bounded else None)
 
     def _why(self, cells: GroupCells, rates: Sequence[GroupRate], each: Sequence[Compared], positive: Positive) -> str:
@@ -299,8 +300,14 @@ class _How:
             if lacking:
                 return f"the {rate.words} is undefined for {', '.join(lacking)}: {rate.without.format(told)}"
             if self.metric.disparity.name == "ratio" and not np.isfinite(one.value):
+                found = rate.read(cells.take(at)).value
+                if below := [cells.names[i] for i, value in zip(at, found, strict=True) if value < 0]:
+                    return (
+                        f"the {rate.words} is below 0 for {', '.join(below)}, so it has no ratio; take the difference"
+                    )
                 if self.compare == "between":
-                    return f"the {rate.words} is 0 in every group, so it has no ratio; no group is ever {told}"
+                    ever = f"; no group is ever {told}" if rate.of_class else ""
+                    return f"the {rate.words} is 0 in every group, so it has no ratio{ever}"
                 base = {"overall": "all rows", "reference": repr(self.reference), "best": "the best group"}[
                     self.compare
                 ]

@@ -7,6 +7,7 @@ from monitor.spec.problems import nearest
 
 if TYPE_CHECKING:
     from monitor.spec.model import ModelSpec
+    from monitor.spec.monitors import FairnessRule
 
 
 def check_groups(spec: "ModelSpec") -> None:
@@ -27,7 +28,8 @@ def check_groups(spec: "ModelSpec") -> None:
 def check_rules(spec: "ModelSpec") -> None:
     """
     Raises:
-        KeyProblem: two rules measure the same, or a rule crosses a column with itself.
+        KeyProblem: two rules measure the same, a rule crosses a column with itself, or has a limit that can never be
+            kept, or never be broken.
     """
     seen: dict[tuple[str, tuple[str, ...]], int] = {}
     for at, rule in enumerate(spec.monitors.fairness):
@@ -36,6 +38,32 @@ def check_rules(spec: "ModelSpec") -> None:
             if first != at or len(set(by)) < len(by):
                 what = f"compares {rule.name} by {' & '.join(by)}, as monitors.fairness[{first}] does"
                 raise KeyProblem(("monitors", "fairness", at, "by"), f"{what}; give it in one rule")
+        if rule.max is not None or rule.min is not None:
+            _check_limits(rule, ("monitors", "fairness", at))
+
+
+def _check_limits(rule: "FairnessRule", key: tuple[str | int, ...]) -> None:
+    from monitor.fairness import FAIRNESS  # loads numpy, and few specs have limits of fairness
+
+    metric = FAIRNESS.get(rule.metric)
+    if metric is None or metric.directed:  # an unknown one is refused elsewhere; a directed ratio has both limits
+        return
+    ratio = metric.disparity.name == "ratio"
+    if ratio and rule.max is not None:
+        raise KeyProblem(
+            (*key, "max"), f"is {rule.max:g}, and {rule.metric} is 1 where groups fare alike, so fair groups would "
+            "alarm; write min",
+        )  # fmt: skip
+    if not ratio and rule.min is not None:
+        raise KeyProblem(
+            (*key, "min"), f"is {rule.min:g}, and {rule.metric} is 0 where groups fare alike, so fair groups would "
+            "alarm; write max",
+        )  # fmt: skip
+    name, limit = ("min", rule.min) if ratio else ("max", rule.max)
+    share = ratio or (metric.unit == "share" and "score" not in metric.needs)  # scores may have another range
+    if limit is not None and not 0.0 <= limit <= (1.0 if share else limit):
+        give = f"between 0 and 1; give a share, such as {0.8 if ratio else 0.1}" if share else "at 0 or above"
+        raise KeyProblem((*key, name), f"is {limit:g}, and {rule.metric} always lies {give}")
 
 
 def check_given(spec: "ModelSpec") -> None:

@@ -162,9 +162,9 @@ class FairnessRule(SpecPart):
     )
     max: float | None = Field(
         None,
-        description="a larger difference between groups alarms",
+        description="a larger difference between groups alarms; a ratio has `min`",
         examples=[0.1],
-        json_schema_extra={"unit": "0..1"},
+        json_schema_extra={"unit": "that of the metric"},
     )
     min: float | None = Field(
         None, description="for a ratio: a smaller one alarms", examples=[0.8], json_schema_extra={"unit": "0..1"}

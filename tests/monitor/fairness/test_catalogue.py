@@ -236,3 +236,18 @@ def test_no_end_leaves_the_range_where_every_row_is_alike(name: str, right: bool
     found = value(name, frame, "group", min_group=30)
     ends = [found.value, found.low, found.high, *(found.bounds(1e-4) if found.bounds is not None else ())]
     assert all(end is None or 0.0 <= end <= 1.0 for end in ends), ends
+
+
+def test_false_negatives_for_each_false_positive_have_no_end_at_1() -> None:
+    rows = [("a", 1, 0)] * 300 + [("a", 0, 1)] * 60 + [("b", 1, 0)] * 60 + [("b", 0, 1)] * 60
+    frame = pl.DataFrame(rows, schema=["group", "right", "said"], orient="row")
+    found = FAIRNESS["treatment_equality_difference"].compute(
+        count(frame, Grouping(("group",)), prediction="said", outcome="right"), ["group"]
+    )
+    assert found.value == pytest.approx(4.0)
+    assert found.high is not None
+    assert found.high > 4.0
+    assert found.bounds is not None
+    low, _ = found.bounds(0.001)
+    assert low is not None
+    assert low > 1.2  # a limit of 1.2 can be exceeded

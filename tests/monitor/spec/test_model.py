@@ -42,6 +42,14 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     r"column with role protected"),
     ("fairness_rules", "monitors.fairness", [{"metric": "equalized_odds_difference", "by": ["age_band"]}] * 2,
      r"fairness\[1\].by: compares equalized_odds_difference by age_band, as monitors.fairness\[0\] does"),
+    *[("fairness_rules", "monitors.fairness", [{"metric": metric, "by": ["age_band"], **limit}], words)
+      for metric, limit, words in (
+        ("demographic_parity_ratio", {"max": 0.1}, r"fairness\[0\].max: is 0.1, and .* is 1 where .*; write min"),
+        ("demographic_parity_difference", {"min": 0.8}, r"fairness\[0\].min: is 0.8, and .* is 0 where .*; write max"),
+        ("demographic_parity_difference", {"max": 10}, r"fairness\[0\].max: is 10, and .* between 0 and 1; .* as 0.1"),
+        ("demographic_parity_ratio", {"min": 80}, r"fairness\[0\].min: is 80, and .* between 0 and 1; .* as 0.8"),
+        ("treatment_equality_difference", {"max": -1}, r"fairness\[0\].max: is -1, and .* at 0 or above"),
+    )],
     ("given", "monitors.fairness.0.given", ["region", "region"], r"fairness\[0\].given\[1\]: names 'region' twice"),
     ("flips", "monitors.flips", {"columns": {"region": ["north", "south"]}}, "monitors.flips.columns.region: has role "
     "segment and type category; only an input of type category or boolean is read by the model"),

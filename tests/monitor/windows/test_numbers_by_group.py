@@ -58,6 +58,20 @@ def test_errors_of_a_regression_are_those_of_scikit_learn_in_each_group() -> Non
         assert [g["rates"][name] for g in one.details["groups"]] == pytest.approx([a, b])
 
 
+def test_a_ratio_that_is_none_says_why_and_equal_groups_are_both_named() -> None:
+    frame = pl.DataFrame({"said": [1.0, 3.0] * 60, "right": [2.0, 4.0] * 60, "group": ["a"] * 60 + ["b"] * 60})
+    columns = {"said": {"role": "prediction", "type": "number"}, "right": {"role": "outcome", "type": "number"}}
+    rules = [{"metric": m} for m in ("mean_error_ratio", "mean_absolute_error_ratio", "root_mean_squared_error_ratio")]
+    found = readings("regression", columns, rules, frame)
+    assert found["mean_error_ratio"].reason is not None
+    assert "is below 0 for a, b, so it has no ratio; take the difference" in found["mean_error_ratio"].reason
+    assert found["mean_absolute_error_ratio"].details["between"] == ["a", "b"]
+    right = readings("regression", columns, rules[2:], frame.with_columns(right="said"))[
+        "root_mean_squared_error_ratio"
+    ]
+    assert right.reason == "the root mean squared error is 0 in every group, so it has no ratio"
+
+
 def test_written_answers_are_compared_by_refusals_length_and_exact_matches() -> None:
     said = ["I'm sorry, but no."] * 30 + ["Paris"] * 30 + ["Rome is it"] * 60
     frame = pl.DataFrame({"said": said, "right": ["paris"] * 120, "group": ["a"] * 60 + ["b"] * 60})
