@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from monitor.redact.base import MARKER
@@ -21,6 +22,8 @@ MIN_USERS_PER_WORD: Final = 5  # different texts, and people, that must use a wo
 _WORD_LENGTHS: Final = range(2, 31)  # characters in a word that a reader understands
 _WORD: Final = re.compile(r"\w+")
 _DIGITS: Final = re.compile(r"\d+")
+_WHOLE: Final = regex.compile(r"[\w\p{M}]+")  # vowel signs and tones are marks in Thai, Hindi, Khmer ...
+_MARK: Final = regex.compile(r"\p{M}+")
 
 
 def tokenise(text: str) -> list[str]:
@@ -28,10 +31,19 @@ def tokenise(text: str) -> list[str]:
     return [_DIGITS.sub("0", word) for word in _WORD.findall(text.lower())]
 
 
+def whole_words(text: str) -> list[str]:
+    """As `tokenise`, for people to read: no word ends before a vowel sign or a tone.
+
+    `tokenise` stays as it is, because references store what it gives.
+    """
+    return [_DIGITS.sub("0", word) for word in _WHOLE.findall(text.lower())]
+
+
 def readable_words(text: str) -> set[str]:
     """The words of a text that a reader understands: no numbers, no redaction markers, no long codes."""
-    found = tokenise(MARKER.sub(" ", text))
-    return {word for word in found if len(word) in _WORD_LENGTHS and not any(letter.isdigit() for letter in word)}
+    found = whole_words(MARKER.sub(" ", text))
+    letters = {word: len(_MARK.sub("", word)) for word in found}
+    return {word for word, n in letters.items() if n in _WORD_LENGTHS and not any(letter.isdigit() for letter in word)}
 
 
 def shared_words(texts: Iterable[str | None], people: Sequence[str | None] | None) -> Counter[str]:

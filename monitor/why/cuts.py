@@ -49,10 +49,13 @@ def cuts_of(reference: Floats) -> Cuts:
         ends[0] = float(np.nextafter(ends[0], -math.inf))
         names = (f"< {said(distinct[0])}", *(f"= {said(v)}" for v in distinct), f"> {said(distinct[-1])}")
         return Cuts(tuple(ends), names)
-    found = np.quantile(values, QUANTILES)
-    wide = float(found[-1] - found[0]) or float(values.max() - values.min())
-    step = 10.0 ** math.floor(math.log10(wide / 10))
-    points = sorted({round(round(point / step) * step, 12) + 0.0 for point in found.tolist()})
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.quantile(values, QUANTILES)
+        wide = float(found[-1] - found[0]) or float(values.max() - values.min())
+    step = 10.0 ** math.floor(math.log10(wide / 10)) if 1e-290 < wide < math.inf else 0.0
+    # Numbers at the ends of what a float holds have no rounded steps, and are told as they are.
+    ends = [p for p in found.tolist() if math.isfinite(p)] or [float(values.min())]
+    points = sorted({round(round(p / step) * step, 12) + 0.0 if step else p for p in ends})
     between = [f"{said(a)} to {said(b)}" for a, b in itertools.pairwise(points)]
     return Cuts(tuple(points), (f"<= {said(points[0])}", *between, f"> {said(points[-1])}"))
 
@@ -87,7 +90,7 @@ class Shares:
 def number_shares(cuts: Cuts, reference: Floats, window: Floats) -> tuple[Shares, ...]:
     """For each cut point the share above it, or for few values that of each, and the share without a value."""
     sides = [cuts.bins(side) for side in (reference, window)]
-    found = [_shares(MISSING, [side == -1 for side in sides])]
+    found = [missing_share(*(side == -1 for side in sides))]
     if any(name.startswith("= ") for name in cuts.names):
         found += [_shares(name, [side == b for side in sides]) for b, name in enumerate(cuts.names)]
     else:
@@ -103,8 +106,13 @@ def level_shares(levels: Sequence[str], reference: Ints, window: Ints) -> tuple[
         levels: names by code.
         reference, window: codes; -1 for no value.
     """
-    found = [_shares(MISSING, [reference == -1, window == -1])]
+    found = [missing_share(reference == -1, window == -1)]
     return (*found, *(_shares(f"= {n}", [reference == c, window == c]) for c, n in enumerate(levels)))
+
+
+def missing_share(reference: np.ndarray, window: np.ndarray) -> Shares:
+    """The share of rows without a value, by one truth value for each row of a side."""
+    return _shares(MISSING, [reference, window])
 
 
 def _shares(name: str, sides: Sequence[np.ndarray]) -> Shares:

@@ -13,7 +13,7 @@ from monitor.profile.clusters import MIN_USERS_PER_WORD, readable_words, shared_
 from monitor.profile.coding import as_strings, as_vectors, category_values, number_values
 from monitor.why.classifier import Table, Told, told_apart
 from monitor.why.columns import Kind, SetAside, usable
-from monitor.why.cuts import Shares, cuts_of, level_shares, number_shares
+from monitor.why.cuts import Shares, cuts_of, level_shares, missing_share, number_shares
 from monitor.why.separation import Area, Groups, area, grouped
 from monitor.why.terms import TextSide, VectorSide, parted
 
@@ -200,10 +200,23 @@ def _driver(both: _Sides, name: str, weight: float, told: Told) -> Driver:
             codes = both.table.codes[name]
             values = level_shares(both.levels[name], codes[:cut], codes[cut:])
         case "text":
-            words = told_words(both.texts(name), cut, told.gaps[name], both.people)
+            texts = both.texts(name)
+            words = told_words(texts, cut, told.gaps[name], both.people)
+            values = _absent(np.asarray([not (text or "").strip() for text in texts]), cut, words)
+        case "vector":
+            values = _absent(
+                pl.concat([side[name].is_null() for side in (both.reference, both.window)]).to_numpy(), cut
+            )
     ranked = sorted(values, key=lambda v: (-round(abs(v.change), 6), v.change < 0, v.value))
     changed = tuple(v for v in ranked if v.rows >= LEAST_LEVEL and v.change)[:MOST_VALUES]
     return Driver(name, kind, weight, changed, words)
+
+
+def _absent(absent: NDArray[np.bool_], cut: int, words: Sequence[WordShare] = ()) -> tuple[Shares, ...]:
+    """The share of rows without a text or a vector, where no word's share changed more: else it is no news."""
+    found = missing_share(absent[:cut], absent[cut:])
+    usual = max((abs(word.window - word.reference) for word in words), default=LEAST_WEIGHT)
+    return (found,) if abs(found.change) >= usual else ()
 
 
 def people_of(sides: Sequence[pl.DataFrame], person: str) -> list[str | None]:

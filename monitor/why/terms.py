@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.arrays import Floats, Ints
 from monitor.explain.segments import pieces
-from monitor.profile.clusters import tokenise
+from monitor.profile.clusters import whole_words
 from monitor.redact.base import MARKER
 
 MAX_TERMS: Final = 4000
@@ -26,7 +26,7 @@ def parted(text: str | None) -> str | None:
 
 def terms_of(text: str | None) -> list[str]:
     """Words of a text, and each pair of neighbours; digits are one word, and so are redacted values."""
-    words = tokenise(MARKER.sub(" ", text or ""))
+    words = whole_words(MARKER.sub(" ", text or ""))
     return [*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))]
 
 

@@ -30,7 +30,7 @@ def drift_sentence(found: DriftFinding) -> str:
 
 
 def _driver(driver: Driver) -> str:
-    if driver.words:
+    if driver.words and not driver.values:
         more = [w for w in driver.words if w.window > w.reference][:MOST_WORDS]
         told = more or list(driver.words[:MOST_WORDS])
         words = ", ".join(f"`{w.word}` ({percent(w.window)}, before {percent(w.reference)})" for w in told)

@@ -26,6 +26,12 @@ def test_markers_of_redaction_numbers_and_codes_are_no_words() -> None:
     assert readable_words(said) == {"card", "of", "ends", "ref"}
 
 
+def test_no_word_ends_before_a_vowel_sign_or_a_tone() -> None:
+    assert readable_words("คริปโต วันนี้") == {"คริปโต", "วันนี้"}
+    assert readable_words("मेरा कार्ड खो गया") == {"मेरा", "कार्ड", "गया"}  # a letter with its sign is too short
+    assert readable_words("cafe\u0301") == {"cafe\u0301"}
+
+
 def test_the_words_of_a_cluster_are_those_it_has_more_often_than_the_rest() -> None:
     lost = [f"please my card is lost {'xyzuvw'[i % 6]}q {i}" for i in range(12)]
     rate = [f"please what rate is charged {'xyzuvw'[i % 6]}q {i}" for i in range(24)]

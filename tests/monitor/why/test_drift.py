@@ -194,3 +194,17 @@ def test_windows_without_drift_name_something_as_rarely_as_is_said(burst: int) -
         named += bool(find_drift(before, after, kinds).drivers)
     print(f"\nbursts of {burst}: {named} of {NULL_WINDOWS} windows without drift name something")
     assert named <= NULL_WINDOWS * 0.05 + 3  # 2.5 % are expected
+
+
+@pytest.mark.parametrize("column", ["text", "vec"])
+def test_texts_and_vectors_that_are_absent_are_what_changed(column: str) -> None:
+    window = rows(400, 2, first=1500)
+    without = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.col(column)).alias(column)
+    said = drift_sentence(found(window.with_columns(without), **{column: KINDS[column]}))
+    assert said == f"What changed most: `{column}` has no value in 50 % of rows, 0 % in the reference."
+
+
+def test_numbers_at_the_ends_of_what_a_float_holds_have_cut_points() -> None:
+    cuts = cuts_of(np.linspace(-1.0, 1.0, 101) * 1.7e308)
+    assert 1 <= len(cuts.points) == len(cuts.names) - 1
+    assert np.isfinite(cuts.points).all()
