@@ -146,10 +146,18 @@ def _check_mitigation(spec: ModelSpec, recipe: AnyRecipe) -> None:
                 f"{key}.by[{at}]: {name!r} has type {kind}, and groups of a mitigation are levels; declare the groups "
                 "as a column of type category", field=f"{key}.by", value=name,
             )  # fmt: skip
-    if found.metric not in FAIRNESS:
+        if spec.columns[name].proxy is not None or name in found.by[:at]:
+            why = "stands there already" if name in found.by[:at] else "only guesses at membership (it has a proxy)"
+            raise RecipeError(f"{key}.by[{at}]: {name!r} {why}; leave it out", field=f"{key}.by", value=name)
+    of_labels = tuple(
+        name for name, one in FAIRNESS.items() if one.task == "classification" and "score" not in one.needs
+    )
+    if found.metric not in of_labels:
+        unknown = f"is no fairness metric{nearest(found.metric, of_labels)}"
+        why = "is not measured on labels alone" if found.metric in FAIRNESS else unknown
         raise RecipeError(
-            f"{key}.metric: {found.metric!r} is no fairness metric{nearest(found.metric, tuple(FAIRNESS))}; choose "
-            f"from {', '.join(FAIRNESS)}", field=f"{key}.metric", value=found.metric,
+            f"{key}.metric: {found.metric!r} {why}; choose from "
+            f"{', '.join(of_labels)}", field=f"{key}.metric", value=found.metric,
         )  # fmt: skip
 
 

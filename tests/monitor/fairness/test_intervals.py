@@ -85,7 +85,7 @@ def test_the_coverage_of_a_group_against_all_rows_is_as_nominal(kind: Literal["d
         overall = (n * [p, q]).sum() / n.sum()
         truth = p - overall if kind == "difference" else p / overall
         held = []
-        for hits in rng.binomial(n, [p, q], size=(400, 2)):
+        for hits in rng.binomial(n, [p, q], size=(150, 2)):
             rest = of_shares(hits.sum() - hits, n.sum() - n)
             pairs = Pairs.of(of_shares(hits, n), "overall", rest=rest)
             low, high = pairs.ends(DISPARITIES[kind], 0.95, exact=False)

@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from retrain.envelope import Plan
+from retrain.errors import RecipeError
 from retrain.train.config import Recipe
 from retrain.train.errors import DataError
 from retrain.train.mitigation.curve import held_back, point
@@ -19,6 +21,7 @@ from retrain.train.tabular.model import load_table
 from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.tabular.rows import as_texts
 from retrain.train.tabular.run import train
+from tests.retrain.lending import spec
 from tests.retrain.train import tiny
 from tests.retrain.train.tabular.loans import COLUMNS, PURPOSES, loans, recipe
 from tests.retrain.train.tiny import dataset
@@ -187,6 +190,29 @@ WRONG = [
 def test_a_mitigation_that_does_not_fit_is_refused_with_what_does(mitigation: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Recipe.model_validate({"base_model": "./m", "task": "sequence_classification", "mitigation": mitigation})
+
+
+@pytest.mark.parametrize(
+    ("mitigation", "words"),
+    [
+        ({"metric": "mean_error_difference"}, "metric: 'mean_error_difference' is not measured on labels alone"),
+        ({"metric": "mean_score_ratio"}, "metric: 'mean_score_ratio' is not measured on labels alone"),
+        ({"metric": "demographic_parity"}, "'demographic_parity' is no fairness metric; did you mean demographic_par"),
+        ({"by": ["sex", "sex"]}, "by[1]: 'sex' stands there already"),
+        ({"by": ["area"]}, "by[0]: 'area' only guesses at membership"),
+    ],
+)  # fmt: skip
+def test_a_mitigation_whose_trade_off_nobody_could_read_is_refused(mitigation: dict[str, Any], words: str) -> None:
+    proxy = {"shares": {"north": {"a": 0.9, "b": 0.1}, "south": {"a": 0.2, "b": 0.8}}}
+    groups = {
+        "sex": {"role": "protected", "type": "category"},
+        "area": {"role": "protected", "type": "category", "proxy": proxy},
+    }
+    chosen = recipe("lightgbm").model_dump(mode="json", exclude_defaults=True)
+    chosen["mitigation"] = {"method": "reweigh", "by": ["sex"], **mitigation}
+    with pytest.raises(RecipeError) as refused:
+        Plan.of(spec("lightgbm", columns=groups, recipe=chosen))
+    assert words in refused.value.message
 
 
 def test_a_recipe_of_numbers_or_answers_has_no_mitigation() -> None:
