@@ -25,8 +25,8 @@ class BatchIn(In):
     to: Moment | None = Field(None, description="time at which the period ends, outside it; without it, the last")
     sample: int | None = Field(None, ge=1, description="so many events of the period, the same ones for a seed")
     seed: int = Field(0, ge=0, lt=2**32)
-    event_ids: tuple[StorableText, ...] = Field(
-        (), max_length=requests.MOST_NAMED, description="these events instead of a period"
+    event_ids: tuple[StorableText, ...] | None = Field(
+        None, min_length=1, max_length=requests.MOST_NAMED, description="these events instead of a period"
     )
 
 
@@ -55,7 +55,7 @@ def request(caller: Reader, model: str, body: BatchIn, site: SiteDep, db: Db) ->
     refuse_explained_protected(site, db, caller, model)
     batch = requests.request(
         site, db, model, since=body.from_, until=body.to, sample=body.sample, seed=body.seed,
-        event_ids=body.event_ids, actor=caller.name,
+        event_ids=body.event_ids or (), actor=caller.name,
     )  # fmt: skip
     return _shown(batch, model)
 

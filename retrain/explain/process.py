@@ -81,8 +81,8 @@ def explained(asked: Asked) -> list[dict[str, Any] | AppError]:
 
 
 def _error(found: dict[str, str]) -> AppError:
-    error = TrainerError(found["code"], found["message"])
-    error.message = found["message"]
+    error: AppError = type("AnsweredError", (TrainerError,), {"code": found["code"]})(found["code"], found["message"])
+    error.message = found["message"]  # as the process told it, under its own code
     return error
 
 

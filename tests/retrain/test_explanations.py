@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from api.app import create_app
 from core.clock import ManualClock
-from core.errors import InsufficientDataError, InvalidError
+from core.errors import AppError, InsufficientDataError, InvalidError
 from core.held_folder import is_abandoned
 from core.jobs import ExplainBatchJob, ExplainJob
 from core.queue import Job, Retry
@@ -76,6 +76,9 @@ def test_a_batch_explains_what_is_left_and_counts_what_cannot_be(
     assert set(rows) == {f"e{i}" for i in range(2, 38)} - {"e3", "e4"}
     assert rows["e7"].created_at == before.created_at
     assert max(row.additivity_residual for row in rows.values()) < 1e-4
+    with pytest.raises(AppError, match="is none of its 4 labels") as alone:
+        jobs.explain(small, ExplainJob(model=world.NAME, event_id="e3"))
+    assert alone.value.code == "unknown_answer"
     assert not list((small.settings.home_dir / "runs").glob("explain-*"))
     assert world.kinds(small).count("explanation.created") == 34
     assert jobs.explain_batch(small, job) is None  # again, without effect
@@ -103,7 +106,12 @@ def shown(site: Site, batch: UUID) -> None:
         more = client.get(f"{path}/explanations", params={"event_id": "e7", "opinions": "lime"})
         assert more.status_code == 202
         assert client.get(f"{path}/explanations/{UUID(int=0)}").status_code == 404
-        wrongs = (({"sample": 0}, 422), ({"event_ids": ["gone"]}, 404), ({"from": "2090-01-01T00:00:00Z"}, 422))
+        wrongs: tuple[tuple[dict[str, object], int], ...] = (
+            ({"sample": 0}, 422),
+            ({"event_ids": []}, 422),
+            ({"event_ids": ["gone"]}, 404),
+            ({"from": "2090-01-01T00:00:00Z"}, 422),
+        )
         for body, status in wrongs:
             assert client.post(f"{path}/explanations", json=body).status_code == status, body
         assert client.post(f"{path}/explanations", json={"sample": 2}).json()["total"] == 2
