@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.retrain.erasure.person import traces
 from tests.server.conftest import SPEC, event
@@ -59,6 +60,7 @@ def test_a_person_is_erased_from_a_running_service_and_nothing_of_them_is_left_i
     assert checked.returncode == 0, checked.stdout
 
 
+@pytest.mark.slow  # tests/retrain/erasure/test_killed.py kills an erasure at each of its steps
 def test_a_service_that_is_killed_in_the_middle_ends_the_erasure_when_it_is_started_again(server: Service) -> None:
     filled(server)
     asked = send(server, "POST", "/api/v1/erasures", json={"subject": SUBJECT}).json()

@@ -75,6 +75,7 @@ def test_without_drift_alarms_stay_within_the_budget(
     assert np.mean([d.alarmed for d in decisions]) <= share
 
 
+@pytest.mark.slow
 def test_without_drift_the_window_of_one_block_stays_within_the_budget() -> None:
     alpha, trials = 0.05, 300
     decisions = [
