@@ -271,9 +271,12 @@ def _shown_class(period: _Period, choice: FairnessChoice) -> tuple[str | None, b
     Raises:
         InvalidError: the class that is asked for does not occur.
     """
-    if period.spec.task != "classification" or period.counts is None:
+    if period.spec.task != "classification":
         return None, False
-    declared, classes = positive_of(period.spec), period.counts.classes()
+    declared = positive_of(period.spec)
+    if period.counts is None:  # nothing was counted, and what the spec declares is still declared
+        return positive_class(declared.name, (), key=declared.key, truth=declared.truth).level, False
+    classes = period.counts.classes()
     name = choice.positive if choice.positive is not None else declared.name
     found = positive_class(name, classes, key=declared.key, truth=declared.truth, assume=declared.assume)
     if choice.positive is not None and found.reason is not None:

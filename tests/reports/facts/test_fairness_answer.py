@@ -119,6 +119,7 @@ def test_a_wrong_question_is_answered_with_field_value_and_fix(site: Site, after
     empty = http.get("/api/v1/models/credit/fairness?from=2020-01-01&to=2020-03-31").json()
     assert (empty["answer"], empty["rows"], empty["groups"]) == ("cannot say", 0, [])
     assert "no window lies in the period" in empty["sentence"]
+    assert empty["positive"] == "approved"  # declared, though nothing was counted
 
 
 @SQLITE_ONLY
