@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.artifacts import write_durably
 from core.errors import AppError
-from core.jobs import EraseJob, ExplainBatchJob, ExplainJob
+from core.jobs import EraseJob, ExplainBatchJob, ExplainJob, ReasonsJob
 from core.process import Child
 from core.queue import Choice, Retry
 from monitor.confirm.drafts import DraftErasedError
@@ -194,7 +194,7 @@ class _Work:
         with self.site.database.read() as db:
             now = self.site.clock.now()
             waits = queue.is_any_runnable(
-                db, now=now, lanes=(ExplainJob.lane,), choice=Choice(names=(ExplainJob.name,))
+                db, now=now, lanes=(ExplainJob.lane,), choice=Choice(names=(ExplainJob.name, ReasonsJob.name))
             ) or queue.under_way(db, EraseJob.name, now=now)
         if waits:
             raise _GivenBackError

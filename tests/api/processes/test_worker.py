@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -15,7 +16,7 @@ from api.processes import worker
 from core import queue
 from core.clock import ManualClock
 from core.errors import BusyError, IntegrityFailureError
-from core.jobs import ConfirmJob, Payload
+from core.jobs import AttributionsJob, ConfirmJob, ExplainJob, Payload, ReasonsJob
 from core.queue import Job, Retry
 from monitor.site import Site
 from tests.databases import SQLITE_FIRST
@@ -137,3 +138,21 @@ def test_a_burst_of_signals_ends_a_worker() -> None:
                 os.kill(process.pid, signal.SIGTERM)
         assert process.wait(120) in (0, -signal.SIGTERM)  # the last of them may meet an interpreter that is leaving
         process.stdout.close()
+
+
+def test_a_person_who_asks_about_one_decision_goes_before_what_nobody_waits_for(site: Site) -> None:
+    taken: list[str] = []
+    planted = [
+        AttributionsJob(model="m", window_id=uuid4()), ReasonsJob(model="m", event_id="e1"),
+        ExplainJob(model="m", event_id="e1"),
+    ]  # fmt: skip
+    with site.database.write() as db:
+        for job in planted:
+            queue.enqueue(db, job, now=site.clock.now())
+
+    def take(name: str) -> worker.JobFunction:
+        return lambda _site, _payload: taken.append(name)
+
+    worker.drain(site, lanes=("explain",), jobs={job.name: take(job.name) for job in planted})
+    assert taken[-1] == AttributionsJob.name
+    assert len(taken) == 3
