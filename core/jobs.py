@@ -129,6 +129,7 @@ class ReasonsJob(Payload):
     lane: ClassVar[Lane] = "explain"
     model: str
     event_id: str
+    again: bool = False  # also where they were withheld
 
 
 class AttributionsJob(Payload):

@@ -121,7 +121,7 @@ def explain_batch(site: Site, job: ExplainBatchJob) -> Retry | None:
 
 def reasons(site: Site, job: ReasonsJob) -> Retry | None:
     """Give the reasons of one decision."""
-    decision.reason(site, job.model, job.event_id)
+    decision.reason(site, job.model, job.event_id, again=job.again)
     return None
 
 

@@ -30,6 +30,7 @@ from retrain.reasons.stored import reason_tables
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["reasons"])
 Reader = Annotated[Caller, requires(Permission.READ)]
 EventReader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+Again = Annotated[bool, Query(description="compute again what failed or was withheld, once its cause is mended")]
 REASONS: Final = "/reasons"
 
 
@@ -68,20 +69,27 @@ class ReasonsFailedError(ConflictError):
 
 @router.get("/reasons", responses={202: {"model": ReasonsOut}, 409: {}})
 def reasons(
-    caller: EventReader, model: str, event_id: str, site: SiteDep, db: ReadDb, response: Response
+    caller: EventReader, model: str, event_id: str, site: SiteDep, db: ReadDb, response: Response, again: Again = False
 ) -> ReasonsOut:
     """The principal reasons of an adverse decision, or why none are given: 200 once known, 202 while a job finds out.
 
     Findings about protected columns are told to whoever may read these; that is recorded.
     """
-    return _reasons(site, db, caller, model, event_id, response)
+    return _reasons(site, db, caller, model, event_id, response, again)
 
 
 @router.get(
     "/events/{event_id:path}/reasons", response_model=ReasonsOut, responses={202: {"model": ReasonsOut}, 409: {}}
 )
 def reasons_at(
-    caller: EventReader, model: str, event_id: str, site: SiteDep, db: ReadDb, request: Request, response: Response
+    caller: EventReader,
+    model: str,
+    event_id: str,
+    site: SiteDep,
+    db: ReadDb,
+    request: Request,
+    response: Response,
+    again: Again = False,
 ) -> ReasonsOut | Response:
     """The same under the event's own address. Of an id that ends in `/reasons` the event itself is meant."""
     whole = event_id + REASONS
@@ -90,7 +98,7 @@ def reasons_at(
     if meant or (site.events.event(model, event_id) is None and site.events.event(model, whole) is not None):
         shown = read_event(site, db, caller, model, whole, response)
         return JSONResponse(jsonable_encoder(shown), headers=dict(response.headers))
-    return _reasons(site, db, caller, model, event_id, response)
+    return _reasons(site, db, caller, model, event_id, response, again)
 
 
 @router.get("/reason-tables")
@@ -118,20 +126,22 @@ def attributions(
     return AttributionsOut(declared=declared, items=page.items, next=page.next)
 
 
-def _reasons(site: Site, db: Session, caller: Caller, model: str, event_id: str, response: Response) -> ReasonsOut:
+def _reasons(
+    site: Site, db: Session, caller: Caller, model: str, event_id: str, response: Response, again: bool
+) -> ReasonsOut:
     current = current_spec(site, db, model)
     if site.events.event(model, event_id) is None:
         raise EventNotFoundError(model, event_id)
     record = reasons_for(site, db, caller, model, event_id)
     stale = record is not None and record["result"]["state"] != "issued" and record["spec_revision"] != current.revision
-    if record is None or stale:
+    if record is None or stale or (again and record["result"]["state"] == "withheld"):
         if current.spec.reasons is None:
             raise InvalidError(
                 f"{model} declares no reasons: say in `reasons` which decisions are adverse and how they are told",
                 field="reasons", value=None,
             )  # fmt: skip
         with site.database.write() as writing:
-            _request(site, writing, model, event_id, current.revision)
+            _request(site, writing, model, event_id, current.revision, again)
         response.status_code = 202
         return ReasonsOut(event_id=event_id, state="queued")
     result = record["result"]
@@ -141,11 +151,12 @@ def _reasons(site: Site, db: Session, caller: Caller, model: str, event_id: str,
     )  # fmt: skip
 
 
-def _request(site: Site, db: Session, model: str, event_id: str, revision: int) -> None:
+def _request(site: Site, db: Session, model: str, event_id: str, revision: int, again: bool) -> None:
     """Queue the computation once under a spec revision; a failed one is reported, not repeated silently."""
     key = f"reasons:{model}:{revision}:{hashlib.sha256(event_id.encode()).hexdigest()}"  # ids may be longer than keys
     last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
-    if last is not None and last.state == "failed":
+    if last is not None and last.state == "failed" and not again:
         raise ReasonsFailedError(f"the reasons of this decision could not be computed: {last.error}", event_id=event_id)
-    if last is None or last.state == "done":
-        queue.enqueue(db, ReasonsJob(model=model, event_id=event_id), now=site.clock.now(), dedupe_key=key)
+    if last is None or last.state in ("done", "failed"):
+        job = ReasonsJob(model=model, event_id=event_id, again=again)
+        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=key)

@@ -40,3 +40,18 @@ def end(db: Session, draft: ArtifactDraft) -> None:
     if stored is None:
         raise DraftErasedError("rows of the artifact were erased while it was being made", retry_after_s=1)
     db.delete(stored)
+
+
+def replaced(db: Session, model_id: UUID, artifact: str, event_id: str) -> ArtifactDraft:
+    """Register an artifact that another takes the place of; `discard` it once the transaction is over."""
+    draft = ArtifactDraft(model_id=model_id, artifact=artifact, event_id=event_id)
+    db.add(draft)
+    return draft
+
+
+def discard(site: Site, draft: ArtifactDraft) -> None:
+    """Delete a replaced artifact, and then its draft: until then an erasure finds it."""
+    site.artifacts.delete(draft.artifact)
+    with site.database.write() as db:
+        if (left := db.get(ArtifactDraft, draft.id)) is not None:
+            db.delete(left)

@@ -6,7 +6,7 @@ from typing import Any
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.confirm import drafts
 from monitor.site import Site
-from monitor.tables import ArtifactDraft, Explanation, Model
+from monitor.tables import Explanation, Model
 from retrain import store
 from retrain.provenance.nodes import Node, Source
 
@@ -45,10 +45,6 @@ def keep(site: Site, model: Model, version: str, explains: str, event_id: str, d
             },
         )  # fmt: skip
         if replaced is not None and not store.shows(db, replaced):
-            old = ArtifactDraft(model_id=model.id, artifact=replaced, event_id=event_id)
-            db.add(old)  # its words are a person's: an erasure finds it until it is deleted
+            old = drafts.replaced(db, model.id, replaced, event_id)
     if old is not None:
-        site.artifacts.delete(old.artifact)
-        with site.database.write() as db:
-            if (left := db.get(ArtifactDraft, old.id)) is not None:
-                db.delete(left)
+        drafts.discard(site, old)

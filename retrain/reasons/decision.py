@@ -29,8 +29,11 @@ class NoReasonsDeclaredError(InvalidError):
     code = "no_reasons_declared"
 
 
-def reason(site: Site, model_name: str, event_id: str) -> None:
+def reason(site: Site, model_name: str, event_id: str, *, again: bool = False) -> None:
     """Give the reasons of a decision; without effect where reasons were issued, or under this spec revision already.
+
+    Args:
+        again: whether what was withheld under this revision is looked at anew.
 
     Raises:
         EventNotFoundError: no event has this id.
@@ -47,9 +50,9 @@ def reason(site: Site, model_name: str, event_id: str) -> None:
             f"{model_name} declares no reasons: say in `reasons` which decisions are adverse and how they are told",
             field="reasons", value=None,
         )  # fmt: skip
-    if held is not None and (held.state == "issued" or held.spec_revision == current.revision):
+    if _stands(held, current, again):
         return
-    keep_reasons(site, current, event_id, _document(site, current, current.spec.reasons, event))
+    keep_reasons(site, current, event_id, _document(site, current, current.spec.reasons, event), again=again)
 
 
 def _document(site: Site, current: CurrentSpec, reasons: Reasons, event: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +108,16 @@ def _spelled(own: Any, asking: Asking) -> str:
     return str(own) if asking.current.spec.task == "regression" else str(written(own, truth=asking.truth))
 
 
-def keep_reasons(site: Site, current: CurrentSpec, event_id: str, document: dict[str, Any]) -> None:
+def _stands(held: DecisionReasons | None, current: CurrentSpec, again: bool) -> bool:
+    """Whether stored reasons stay: issued ones for good, others under their revision unless asked for again."""
+    if held is None or held.state == "issued":
+        return held is not None
+    return held.spec_revision == current.revision and not (again and held.state == "withheld")
+
+
+def keep_reasons(
+    site: Site, current: CurrentSpec, event_id: str, document: dict[str, Any], *, again: bool = False
+) -> None:
     """Store a record and its entry of the ledger; without effect where reasons were issued, or under this revision."""
     content = json.dumps(document, ensure_ascii=False, indent=1, default=str).encode()
     draft = drafts.begin(site, content, current.model.id, event_id=event_id)
@@ -113,16 +125,17 @@ def keep_reasons(site: Site, current: CurrentSpec, event_id: str, document: dict
     with site.database.write() as db:
         drafts.end(db, draft)
         held = stored_reasons(db, current.model.id, event_id)
-        if held is not None and (held.state == "issued" or held.spec_revision == current.revision):
+        if _stands(held, current, again):
             return
         version = document["explained_with"] or {"version": document["answered_by"]}
-        db.add(
-            DecisionReasons(
-                model_id=current.model.id, event_id=event_id, version=version["version"], state=result["state"],
-                spec_revision=current.revision, table_version=inputs["table"]["version"], artifact=draft.artifact,
-                created_at=site.clock.now(),
-            )
-        )  # fmt: skip
+        row, old = held, None
+        if row is None or row.spec_revision != current.revision:
+            row = DecisionReasons(model_id=current.model.id, event_id=event_id, spec_revision=current.revision)
+            db.add(row)
+        elif row.artifact != draft.artifact:
+            old = drafts.replaced(db, current.model.id, row.artifact, event_id)
+        row.version, row.state, row.artifact = version["version"], result["state"], draft.artifact
+        row.table_version, row.created_at = inputs["table"]["version"], site.clock.now()
         append_entry(
             db, kind="reasons.created", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}",
             at=site.clock.now(),
@@ -136,3 +149,5 @@ def keep_reasons(site: Site, current: CurrentSpec, event_id: str, document: dict
                 "rule": digest(document["rule"]),
             },
         )  # fmt: skip
+    if old is not None:
+        drafts.discard(site, old)

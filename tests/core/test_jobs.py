@@ -41,7 +41,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
     "retrain.reasons": (
         jobs.ReasonsJob(model="loans", event_id="e 1"),
         "explain",
-        {"model": "loans", "event_id": "e 1"},
+        {"model": "loans", "event_id": "e 1", "again": False},
     ),
     "retrain.attributions": (
         jobs.AttributionsJob(model="loans", window_id=ID),

@@ -26,7 +26,7 @@ SPEC: dict[str, Any] = {
 }  # fmt: skip
 
 
-def record(site: Site, event_id: str) -> None:
+def record(site: Site, event_id: str, *, again: bool = False) -> None:
     """Keep reasons as a worker would, with a finding about age."""
     with site.database.read() as db:
         current = current_spec(site, db, "loans")
@@ -39,7 +39,7 @@ def record(site: Site, event_id: str) -> None:
     )  # fmt: skip
     about = {"event_id": event_id, "spec_revision": current.revision, "answered_by": "v1",
              "explained_with": {"version": "v1", "model_digest": "sha256:01", "identity": "sha256:02"}}  # fmt: skip
-    keep_reasons(site, current, event_id, about | reasons_record(given))
+    keep_reasons(site, current, event_id, about | reasons_record(given), again=again)
 
 
 @SQLITE_FIRST
@@ -60,6 +60,13 @@ def test_reasons_are_asked_for_kept_and_shown_without_what_is_protected(site: Si
         reason(site, "loans", "e0")  # refused, and nobody says which model refused
         assert "names no model file or endpoint" in client.get(f"{MODEL}/events/e0/reasons").json()["why"]
 
+        known = {"event_id": "e0"}
+        assert client.get(f"{MODEL}/reasons", params=known).status_code == 200  # the same revision: not computed again
+        assert client.get(f"{MODEL}/reasons", params=known | {"again": "true"}).status_code == 202
+        record(site, "e0", again=True)  # once its cause is mended
+        assert client.get(f"{MODEL}/reasons", params=known).json()["state"] == "issued"
+        assert client.get(f"{MODEL}/reasons", params=known | {"again": "true"}).json()["state"] == "issued"
+
         record(site, "e1")
         told = client.get(f"{MODEL}/reasons", params={"event_id": "e1"}).json()
         assert [code["code"] for code in told["codes"]] == ["income"]
@@ -77,7 +84,7 @@ def test_reasons_are_asked_for_kept_and_shown_without_what_is_protected(site: Si
         again = SPEC | {"reasons": SPEC["reasons"] | {"table": {"version": "2", "texts": TEXTS | {"debt": "Debt"}}}}
         assert client.put(MODEL, json=again).status_code in (200, 201)
         assert client.get(f"{MODEL}/events/e1/reasons").json()["codes"] == told["codes"]  # issued reasons stay
-        assert client.get(f"{MODEL}/events/e0/reasons").status_code == 202  # what was withheld is looked at again
+        assert client.get(f"{MODEL}/events/e3/reasons").status_code == 202  # what was withheld is looked at again
         tables = client.get(f"{MODEL}/reason-tables").json()
         assert [one["version"] for one in tables] == ["2", "1"]
         assert tables[0]["changes"] == ["debt was 'Debts are high', and is 'Debt'"]

@@ -106,6 +106,7 @@ def _deleted() -> Iterator[str]:
 
 
 ONE_BY_ONE = {
+    "monitor/confirm/drafts.py: left": "ArtifactDraft",
     "monitor/confirm/drafts.py: stored": "ArtifactDraft",
     "monitor/upkeep/erase_derived.py: draft": "ArtifactDraft",
     "monitor/upkeep/erase_quotes.py: cause": "FairnessCause",
@@ -115,7 +116,6 @@ ONE_BY_ONE = {
     "monitor/windows/record.py: known.pop(key)": "Measurement",
     "retrain/erasure/traces.py: row": "Explanation",
     "retrain/explain/blocks.py: block": "ExplanationBlock",
-    "retrain/explain/kept.py: left": "ArtifactDraft",
     "retrain/reasons/over_time.py: stored": "Measurement",
     "retrain/runs/elsewhere.py: worked": "Lease",
     "retrain/runs/steps.py: row": "GateRow",
