@@ -68,6 +68,7 @@ def events(count: int, first: int, malformed: int = 0) -> pl.DataFrame:
     return frame.with_columns(pl.Series("asked", [json.dumps(one) for one in said]))
 
 
+@pytest.mark.slow  # tests/retrain/train/test_chat.py trains one, test_run.py takes a language model through the gates
 def test_a_chat_model_learns_from_conversations_and_is_judged_by_its_answers(
     small: Site, chat_base: Path, clock: ManualClock
 ) -> None:

@@ -74,7 +74,8 @@ def files(home: Path) -> dict[str, str]:
     return {str(p.relative_to(home)): file_digest(p) for p in sorted(home.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize("original", ["kept", pytest.param("removed", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("original", ["kept", "removed"])
 def test_a_run_goes_on_in_a_copy_and_nothing_of_the_original_changes(home: Path, tmp_path: Path, original: str) -> None:
     run_id = half_trained(home)
     copy = shutil.copytree(home, tmp_path / "second" / "place")
