@@ -1,4 +1,6 @@
-"""Stored counts per group cell: a few hundred bytes for a window, and many of them read and added up in milliseconds.
+"""Stored counts per group cell: some hundred bytes for a window, with a score of many groups up to a megabyte.
+
+Many of them are read and added up in milliseconds.
 
 The form: `AGC1`, the length of the head (4 bytes, little endian), the head (JSON: columns, measures, the texts of each
 key, lines, length of the next part); then, deflated, of each key the place of its text (-1: none) as 32-bit and the

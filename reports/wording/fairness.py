@@ -121,7 +121,7 @@ def what_not(missing: Sequence[Unmeasured]) -> str:
 
 def class_words(positive: str | None, assumed: bool) -> str:
     if positive is None:
-        return "No class is favourable by declaration; each class is compared against the rest."
+        return "No class is declared favourable: of more than two, each is compared against the rest; of two, none is."
     return (
         f"The favourable answer is `{positive}`, class assumed: no spec declares it"
         if assumed
