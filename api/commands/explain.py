@@ -9,7 +9,7 @@ from rich.progress import Progress
 from api.client import Client
 from api.commands.models import ModelName, client, model_path
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
-from api.commands.period import period
+from api.commands.period import Days, End, Start, Zone, period
 from core.clock import SystemClock
 from core.errors import InvalidError
 
@@ -23,10 +23,10 @@ def explain(
     opinions: Annotated[
         str, typer.Option(help="with --event: second opinions, some of lime,integrated_gradients,attention")
     ] = "",
-    start: Annotated[str | None, typer.Option("--from", help="first day or time of the events to explain")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="last day, or the time at which the period ends")] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="length of a period that ends now")] = None,
-    zone: Annotated[str, typer.Option(help="time zone in which days begin")] = "UTC",
+    start: Start = None,
+    end: End = None,
+    days: Days = None,
+    zone: Zone = "UTC",
     sample: Annotated[int | None, typer.Option(min=1, help="so many events of the period")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the sample")] = 0,
     wait: Annotated[bool, typer.Option(help="wait until all are explained")] = True,

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from api.commands.models import ModelName, client, model_path
 from api.commands.output import JsonFlag, console, emit_json
-from api.commands.period import period
+from api.commands.period import Days, End, Quarter, Start, Zone, period
 from core.clock import SystemClock
 from reports.facts.fairness_chart import CORE
 
@@ -17,13 +17,11 @@ WRONG: Final = 1  # exit code of "not fair" and "cannot say"
 
 def fairness(
     model: ModelName,
-    start: Annotated[
-        str | None, typer.Option("--from", help="first day of the period, such as 2026-07-01, or a time with its zone")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option("--to", help="last day of the period, or the time at which it ends; without it, now")
-    ] = None,
-    quarter: Annotated[str | None, typer.Option(help="a quarter such as 2026Q3, or `last`")] = None,
+    start: Start = None,
+    end: End = None,
+    quarter: Quarter = None,
+    days: Days = None,
+    zone: Zone = "UTC",
     by: Annotated[str | None, typer.Option(help="protected columns, parted by commas; without it, all")] = None,
     depth: Annotated[int | None, typer.Option(min=1, help="columns in one intersection at most")] = None,
     positive: Annotated[str | None, typer.Option(help="class whose rates are compared; else the declared one")] = None,
@@ -31,10 +29,10 @@ def fairness(
     check: Annotated[bool, typer.Option("--check", help="exit code 1 unless the answer is fair")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Was it fair over a period, for whom, how sure? From the stored counts of its windows."""
+    """Was it fair over a period, by default the last 92 days, for whom, how sure? From stored counts of windows."""
     asked: dict[str, Any] = {"by": by, "depth": depth, "positive": positive, "metric": metric}
-    if start or quarter or end:
-        begin, until = period(SystemClock().now(), start=start, end=end, quarter=quarter)
+    if start or quarter or end or days:
+        begin, until = period(SystemClock().now(), start=start, end=end, quarter=quarter, days=days, zone=zone)
         asked |= {"from": begin.isoformat(), "to": until.isoformat()}
     query = {name: value for name, value in asked.items() if value is not None}
     found = client().json("GET", f"{model_path(model)}/fairness", params=query)

@@ -2,14 +2,25 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
 
 from core.clock import beyond_the_calendar, day_or_time
 from core.errors import InvalidError
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 36_525  # a hundred years
+Start = Annotated[
+    str | None, typer.Option("--from", help="first day of the period, such as 2026-07-01, or a time with its zone")
+]
+End = Annotated[
+    str | None, typer.Option("--to", help="last day of the period, or the time at which it ends; without it, now")
+]
+Quarter = Annotated[str | None, typer.Option(help="a quarter such as 2026Q3, or `last`")]
+Days = Annotated[int | None, typer.Option(min=1, help="length of a period that ends now")]
+Zone = Annotated[str, typer.Option(help="time zone in which days and quarters begin")]
 _QUARTER: Final = re.compile(r"(\d{4})-?[Qq]([1-4])")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from api.commands.models import ModelName, client
 from api.commands.output import JsonFlag, console, emit_json, folder_for
-from api.commands.period import period
+from api.commands.period import Days, End, Quarter, Start, Zone, period
 from core.clock import SystemClock
 from core.errors import InvalidError
 
@@ -17,20 +17,14 @@ from core.errors import InvalidError
 def report(
     model: ModelName,
     out: Annotated[Path, typer.Option(help="folder for the PDF, JSON and zip bundle")] = Path(),
-    start: Annotated[
-        str | None, typer.Option("--from", help="first day of the period, such as 2026-07-01, or a time with its zone")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option("--to", help="last day of the period, or the time at which it ends; without it, now")
-    ] = None,
-    quarter: Annotated[str | None, typer.Option(help="a quarter such as 2026Q3, or `last`")] = None,
-    days: Annotated[
-        int | None, typer.Option(min=1, help="length of a period that ends now; 30, if nothing else is given")
-    ] = None,
-    zone: Annotated[str, typer.Option(help="time zone in which days and quarters begin")] = "UTC",
+    start: Start = None,
+    end: End = None,
+    quarter: Quarter = None,
+    days: Days = None,
+    zone: Zone = "UTC",
     as_json: JsonFlag = False,
 ) -> None:
-    """Build an audit report of a period and download it."""
+    """Build an audit report of a period, by default the last 30 days, and download it."""
     folder_for(out, "--out")  # refused before the report is built
     now = SystemClock().now()
     begin, until = period(now, start=start, end=end, quarter=quarter, days=days, zone=zone)
