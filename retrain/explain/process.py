@@ -1,13 +1,14 @@
 """The explaining process of this worker: started when it is first needed or when a run begins, and kept for a while.
 
 Its start takes longer than an explanation, above all beside a training, which starts the same libraries on the same
-processors. So it is started with the run and holds the champion when somebody asks.
+processors. So it is started with the run and holds the champion when somebody asks. Not where a card trains: its
+memory is the training's, so there the process ends when a run begins, and is started for whoever asks.
 """
 
 import time
 from collections.abc import Sequence
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from core.answering import Answering
 from core.errors import AppError
@@ -19,6 +20,7 @@ from retrain.errors import TrainerError
 from retrain.evals.explained.base import Asked, ExplainedModel
 from retrain.evals.explained.load import LOADERS
 from retrain.explain.basis import Basis
+from retrain.runs.resources import free_card
 
 MODULE: Final = "retrain.evals.explain"
 STILL_S: Final = 600.0  # an explanation that used no CPU for this long is given up
@@ -34,6 +36,7 @@ class Explaining:
         self._lock = Lock()
         self._process: Answering | None = None
         self._used = self._looked = 0.0
+        self._card: bool | None = None  # whether trainings of this machine use a card; asked once
 
     def ask(self, asked: Asked) -> list[dict[str, Any]]:
         """Records, or in their places `{"error": {"code", "message"}}`.
@@ -55,21 +58,47 @@ class Explaining:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
+        if self._card is None:
+            self._card = free_card(site.settings) is not None
         running = self._process is not None and self._process.alive
-        model = None if running and now - self._used < KEEP_S else _under_way(site)
-        if running and now - self._used >= KEEP_S:
-            if model is None:
-                self.close()
-            else:
+        idle = now - self._used >= KEEP_S
+        model = None if running and not idle and not self._card else _under_way(site)
+        match then(running=running, idle=idle, training=model is not None, card=self._card):
+            case "start":
+                assert model is not None
+                self.ask(Asked(model=model, decisions=()))
+            case "stay":
                 self._used = now
-        elif model is not None and not running:
-            self.ask(Asked(model=model, decisions=()))
+            case "end":
+                if self._lock.acquire(blocking=False):  # nobody is being answered
+                    try:
+                        self.close()
+                    finally:
+                        self._lock.release()
 
     def close(self) -> None:
         """End the process, whatever it does; whoever waits for its answer is told."""
         process, self._process = self._process, None
         if process is not None:
             process.close()
+
+
+def then(*, running: bool, idle: bool, training: bool, card: bool) -> Literal["start", "stay", "end"] | None:
+    """What becomes of the process; None: nothing.
+
+    Args:
+        running: whether there is one.
+        idle: whether nobody has asked it for long.
+        training: whether a model whose decisions it can explain is being retrained.
+        card: whether trainings of this machine use a card.
+    """
+    if not running:
+        return "start" if training and not card else None
+    if training and card:
+        return "end"
+    if idle:
+        return "stay" if training else "end"
+    return None
 
 
 EXPLAINING: Final = Explaining()
