@@ -24,7 +24,7 @@ from monitor.spec.part import Name, Part
 from monitor.spec.positive import check_positive
 from monitor.spec.problems import nearest
 from monitor.spec.provenance import EventsProvenance
-from monitor.spec.reasons import Reasons, check_reasons
+from monitor.spec.reasons import Reasons, check_adverse_output, check_reasons
 from monitor.spec.retraining import Retrain
 from monitor.spec.target import check_predicts, check_target, target_of
 from monitor.spec.traces import Traces
@@ -327,6 +327,10 @@ def _check_reasons(spec: ModelSpec) -> None:
     check_reasons(spec)
 
 
+def _check_adverse_output(spec: ModelSpec) -> None:
+    check_adverse_output(spec)
+
+
 def _check_explain(spec: ModelSpec) -> None:
     check_explanation(spec)
 
@@ -409,4 +413,5 @@ _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
 _NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
     _check_target, _check_rows_of_a_window, _check_part, _check_given, _check_fairness_rules, _check_flips,
+    _check_adverse_output,
 )  # fmt: skip

@@ -149,6 +149,17 @@ def _check_adverse(spec: "ModelSpec", reasons: Reasons) -> None:
         raise KeyProblem(key, f"is {reasons.adverse!r}, and {name} is a boolean; write true or false")
 
 
+def check_adverse_output(spec: "ModelSpec") -> None:
+    """Raises KeyProblem where the adverse class is no output of the explained model."""
+    if spec.reasons is None or isinstance(spec.reasons.adverse, AdverseNumber) or spec.explain is None:
+        return
+    truth = spec.columns[spec.with_role("prediction")[0]].type == "boolean"
+    outputs, adverse = spec.explain.outputs, spec.reasons.adverse
+    if outputs is not None and answer(adverse, truth=truth) not in [answer(one, truth=truth) for one in outputs]:
+        raise KeyProblem(("reasons", "adverse"), f"is {adverse!r}, which is none of explain.outputs "
+                         f"({', '.join(outputs)}); name one of them")  # fmt: skip
+
+
 def _check_groups(spec: "ModelSpec", reasons: Reasons) -> None:
     owner: dict[str, str] = {}
     for group, members in reasons.group.items():

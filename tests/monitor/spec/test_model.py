@@ -31,6 +31,8 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     "not declared under columns; did you mean truth"),
     ("target", "columns.rated", {"role": "outcome", "type": "category"}, "columns.decision.predicts: is missing: "
     "predictions of decision may be compared with truth, rated; name the one.*such as `predicts: truth`"),
+    ("adverse_output", "reasons", REASONS, r"reasons.adverse: is 'no', which is none of explain.outputs \(refused, "
+     r"approved\); name one of them"),
     ("budget", "monitors.false_alarms", "1 per 30d", "'1 per 30d'.*needs time windows.*alpha: 0.01"),
     ("phases", "monitors.phases", "day_of_week", "monitors.phases: is day_of_week.*leave it out"),
     ("drift_columns", "monitors.drift", {"must_see": {"tone": "0.1 std"}}, "monitors.drift.must_see.tone: names "
@@ -74,6 +76,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     """The document of a valid spec with one value set at a dotted path."""
     document = copy.deepcopy(traffic.document())
     document["columns"]["decision"]["positive"] = "refused"
+    if path == "reasons":
+        document["explain"] = {"model": "/models/m.ubj", "outputs": ["refused", "approved"]}
     *above, last = path.split(".")
     part: Any = document
     for key in above:
