@@ -108,7 +108,7 @@ class ReasonCode:
 class Finding:
     """What compliance must see: a feature that may not be a reason carries weight in this decision.
 
-    `rank` is the place that it would have among the reasons.
+    `rank` is the place that it would have among the reasons and the other findings together.
     """
 
     feature: str
@@ -224,12 +224,12 @@ def _code(given: ReasonInputs, reason: str, features: Sequence[str], total: floa
 def _findings(
     given: ReasonInputs, protected: Mapping[str, float], totals: Mapping[str, float], floor: float
 ) -> tuple[Finding, ...]:
-    found = []
+    found: list[Finding] = []
     for name, value in sorted(protected.items(), key=lambda item: (-item[1], item[0])):
         if value <= floor:
             continue
-        rank = 1 + sum(total > value for total in totals.values())
-        among = f"it would be reason {rank}" if rank <= given.most else f"{rank - 1} reasons weigh more"
+        rank = 1 + len(found) + sum(total > value for total in totals.values())
+        among = f"it would be reason {rank}" if rank <= given.most else f"{rank - 1} others weigh more"
         found.append(Finding(
             name, value, rank,
             f"{name} is protected, or derived from what is, and pushes this decision to {given.adverse_means}: {among}"

@@ -59,6 +59,13 @@ def test_a_protected_feature_is_a_finding_and_no_reason() -> None:
     assert reason_codes(other_way).findings == ()
 
 
+def test_several_findings_each_have_their_own_place() -> None:
+    # income 1.20, age 1.00, late 0.30 and tenure 0.20 push the decision; age and tenure are protected.
+    found = reason_codes(replace(INPUTS, protected=("tenure", "age", "defaults")))
+    assert [(one.feature, one.rank) for one in found.findings] == [("age", 2), ("defaults", 3), ("tenure", 5)]
+    assert "4 others weigh more" in found.findings[-1].sentence
+
+
 def test_a_protected_feature_is_left_out_of_its_group() -> None:
     grouped = replace(INPUTS, protected=("age", "defaults"))
     history = next(code for code in reason_codes(grouped).codes if code.code == "history")
