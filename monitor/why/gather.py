@@ -119,11 +119,10 @@ def _of_drift(site: Site, spec: ModelSpec, alert: Alert, reference: pl.DataFrame
 
 def _of_lost(site: Site, spec: ModelSpec, lost: Lost) -> Question:
     roles = (*INPUTS, *(("prediction",) if lost.tells and spec.task == "classification" else ()))
-    told = lost.words.split(" ")[0]  # the column that decides who is lost does not tell it
     found: dict[str, Kind] = {}
     for name, column in spec.event_columns.items():
         kind = _kind(column)
-        if kind is not None and kind != "vector" and column.role in roles and name != told:
+        if kind is not None and kind != "vector" and column.role in roles and name != lost.column:
             found[name] = kind
     if "version" in lost.window.columns and lost.window["version"].n_unique() > 1:
         found["version"] = "category"

@@ -37,7 +37,8 @@ class Lost:
     """Rows of both sides with a truth value `lost`, null in the reference where it is unknown.
 
     `words`: what happened to lost rows; `among`: within whom they are compared. `tells`: whether the model's answer may
-    tell lost rows, which it may not where being lost is an answer.
+    tell lost rows, which it may not where being lost is an answer. `column`: the one that says which rows are lost, and
+    so cannot tell what they have in common; empty for answers and errors.
     """
 
     window: pl.DataFrame
@@ -45,6 +46,7 @@ class Lost:
     words: str
     among: str = ""
     tells: bool = False
+    column: str = ""
 
 
 def of_kpi(
@@ -74,7 +76,7 @@ def _of_column(spec: ModelSpec, name: str, higher_is_better: bool, sides: Sequen
     if spec.columns[name].type == "boolean":
         bad = "false" if higher_is_better else "true"
         found = [s.with_columns(lost=category_values(s, name) == bad) for s in sides]
-        return Lost(found[0], found[1], f"{name} = {bad}", tells=True)
+        return Lost(found[0], found[1], f"{name} = {bad}", tells=True, column=name)
     if spec.columns[name].type != "number":
         raise InsufficientDataError(f"{name} is neither a number nor true or false, so no case is lost or not")
     sign = -1.0 if higher_is_better else 1.0
@@ -82,8 +84,9 @@ def _of_column(spec: ModelSpec, name: str, higher_is_better: bool, sides: Sequen
     limit = _usual(values[1], values[0])
     found = [s.with_columns(lost=pl.Series(v > limit)) for s, v in zip(sides, values, strict=True)]
     return Lost(
-        found[0], found[1], f"{name} {'below' if higher_is_better else 'above'} {said(sign * limit)}", tells=True
-    )
+        found[0], found[1], f"{name} {'below' if higher_is_better else 'above'} {said(sign * limit)}", tells=True,
+        column=name,
+    )  # fmt: skip
 
 
 def _usual(reference: Floats, window: Floats, usual: float = USUAL, own: float = UPPER_FIFTH) -> float:

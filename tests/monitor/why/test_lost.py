@@ -92,7 +92,8 @@ def test_each_kind_of_kpi_has_its_lost_rows_and_limits_come_from_the_reference()
     slow = spec(
         "regression", {"metric": "latency_p95", "column": "ms", "max": 1}, ms={"role": "measure", "type": "number"}
     )
-    assert of_kpi(slow, slow.monitors.kpi[0], window, ref, (window, ref)).words == "ms above 89.1"
+    lost = of_kpi(slow, slow.monitors.kpi[0], window, ref, (window, ref))
+    assert (lost.words, lost.column) == ("ms above 89.1", "ms")
     classes = spec("classification", {"metric": "accuracy", "min": 0.9})
     rows = pl.DataFrame({"answer": ["yes", None, "no"], "truth": ["yes", "no", None]})
     answered = of_kpi(classes, classes.monitors.kpi[0], rows, rows, (rows, rows))
