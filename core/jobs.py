@@ -164,5 +164,7 @@ JOBS: Final[Mapping[str, type[Payload]]] = {
     )
 }  # fmt: skip
 
+AWAITED: Final = (ExplainJob.name, ReasonsJob.name)  # somebody asked about one decision and waits
+
 # Work that must be done some time, however often it failed, and of which one job waits at a time.
 RECURRING: Final = tuple(job.name for job in (EvaluateJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, EraseJob))

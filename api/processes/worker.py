@@ -14,6 +14,7 @@ import retrain.jobs
 from core import queue
 from core.errors import AppError, BusyError
 from core.jobs import (
+    AWAITED,
     AnchorJob,
     AttributionsJob,
     CausesJob,
@@ -66,7 +67,6 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
     )
 )
 MAX_ATTEMPTS: Final = 5
-AWAITED: Final = (ExplainJob.name, ReasonsJob.name)  # somebody asked about one decision and waits
 log = logger("api.processes.worker")
 
 

@@ -1,7 +1,8 @@
 """Explain many decisions: files of them, in a process of their own, recorded one after the other as they are done.
 
 What is recorded is not explained again, so a worker that was killed costs only the file it was at. The lane is given
-back while somebody waits for a single explanation, and while a person's rows are erased.
+back while somebody waits for a single explanation, while a person's rows are erased, and, once something was recorded,
+for whatever else waits in it.
 """
 
 import json
@@ -20,7 +21,7 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.artifacts import write_durably
 from core.errors import AppError
-from core.jobs import EraseJob, ExplainBatchJob, ExplainJob, ReasonsJob
+from core.jobs import AWAITED, JOBS, EraseJob, ExplainBatchJob
 from core.process import Child
 from core.queue import Choice, Retry
 from monitor.confirm.drafts import DraftErasedError
@@ -44,6 +45,8 @@ AGAIN_S: Final = 2.0
 LOOK_S: Final = 1.0  # between two looks at what is done and who waits
 AGAIN: Final = ("killed", "terminated", "workers_lost", "cluster_unreachable")  # ends that say nothing of the decisions
 MODULE: Final = "retrain.evals.explain_files"
+LANE: Final = ExplainBatchJob.lane
+OTHERS: Final = tuple(name for name, job in JOBS.items() if job.lane == LANE and name != ExplainBatchJob.name)
 
 
 class _GivenBackError(Exception):
@@ -76,6 +79,7 @@ class _Work:
         self.site, self.model, self.batch_id = site, model, batch_id
         self.failed: Counter[str] = Counter()
         self.done = 0
+        self.kept = False  # whether this pass has recorded anything
 
     def change(self, **values: Any) -> None:
         with self.site.database.write() as db:
@@ -108,8 +112,9 @@ class _Work:
         events = events_of(self.site, self.model, asked, ["seq", "version"])
         self.change(state="running", total=events.height, explained=0, failed={})
 
-        def progress(explained: int, withheld: int, other: int) -> None:
-            self.done += explained
+        def progress(before: int, now: int, withheld: int, other: int) -> None:
+            self.done += before + now
+            self.kept = self.kept or now > 0
             self.failed.update({OTHER_VERSION: other} if other else {})
             with self.site.database.write() as db:
                 row = db.get_one(ExplanationBatch, self.batch_id, with_for_update=True)
@@ -185,16 +190,20 @@ class _Work:
                 record(self.site, basis, event_id, basis.told(rows[event_id], found))
                 self.done += 1
                 withheld += found["state"] == "withheld"
+        self.kept = True
         with self.site.database.write() as db:
             row = db.get_one(ExplanationBatch, self.batch_id, with_for_update=True)
             row.explained, row.failed, row.withheld = self.done, dict(self.failed), row.withheld + withheld
 
     def _give_way(self) -> None:
-        """Stop where a single explanation waits in this lane, or an erasure waits for those who hold rows."""
+        """Stop where a single explanation waits in this lane, or an erasure waits for those who hold rows.
+
+        Everything else that waits goes first only once something was recorded, so that no pass is for nothing.
+        """
+        choice = Choice(names=OTHERS if self.kept else AWAITED)
         with self.site.database.read() as db:
             now = self.site.clock.now()
-            waits = queue.is_any_runnable(
-                db, now=now, lanes=(ExplainJob.lane,), choice=Choice(names=(ExplainJob.name, ReasonsJob.name))
-            ) or queue.under_way(db, EraseJob.name, now=now)
+            waits = queue.is_any_runnable(db, now=now, lanes=(LANE,), choice=choice)
+            waits = waits or bool(queue.under_way(db, EraseJob.name, now=now))
         if waits:
             raise _GivenBackError

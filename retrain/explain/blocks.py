@@ -26,7 +26,7 @@ ROWS: Final = 100_000  # events of a block
 OTHER_VERSION: Final = "other_version"
 
 
-Progress = Callable[[int, int, int], None]
+Progress = Callable[[int, int, int, int], None]
 
 
 def explain_events(site: Site, model_name: str, events: pl.DataFrame, progress: Progress, *, rows: int = ROWS) -> None:
@@ -34,8 +34,8 @@ def explain_events(site: Site, model_name: str, events: pl.DataFrame, progress: 
 
     Args:
         events: `event_id`, `seq` and `version`, in order.
-        progress: told how many rows are explained, how many of them only now and withheld, and how many are of a
-            version that the spec's file is not; what it raises ends the work between two blocks.
+        progress: told how many rows were explained before, how many are now, how many of these are withheld, and how
+            many are of a version that the spec's file is not; what it raises ends the work between two blocks.
         rows: of a block.
     """
     for answered_by in events["version"].unique().sort().to_list():
@@ -44,12 +44,12 @@ def explain_events(site: Site, model_name: str, events: pl.DataFrame, progress: 
             basis = TableBasis.of(site, db, model_name, str(answered_by))
             left = _left(site, db, basis, wanted)
         if basis.other_version is not None:
-            progress(0, 0, wanted.height)
+            progress(0, 0, 0, wanted.height)
             continue
-        progress(wanted.height - left.height, 0, 0)
+        progress(wanted.height - left.height, 0, 0, 0)
         for part in left.iter_slices(rows):
             block = _block(site, basis, part)
-            progress(block.rows, block.withheld, 0)
+            progress(0, block.rows, block.withheld, 0)
 
 
 def _left(site: Site, db: Session, basis: TableBasis, events: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -15,10 +16,13 @@ from sqlalchemy import select
 
 from api.app import create_app
 from api.processes import worker
+from core.jobs import ExplainBatchJob, FlipsJob
+from core.queue import Retry, enqueue
 from core.settings_train import TrainSettings
 from governance.access.api_keys import first_admin
 from monitor.site import Site
 from monitor.tables import ExplanationBlock
+from retrain import jobs
 from retrain.explain.blocks import explain_events
 from tests.databases import SQLITE_FIRST
 from tests.retrain.scoring import scored, serving, share_of
@@ -106,6 +110,11 @@ def test_an_answer_of_a_brought_file_is_told_by_columns_alone_and_in_a_block(
     assert all(part["value"] is None for part in other["explanation"]["columns"])
     assert other["additivity_residual"] is not None
     batch = client.post(f"{MODEL}/explanations", json={}).json()
+    with loan_site.database.write() as db:  # nobody waits for this, but it is not to wait for a batch of many hours
+        enqueue(db, FlipsJob(model="loans"), now=loan_site.clock.now())
+    gave_way = jobs.explain_batch(loan_site, ExplainBatchJob(model="loans", batch_id=UUID(batch["id"])))
+    assert isinstance(gave_way, Retry)
+    assert client.get(f"{MODEL}/explanations/{batch['id']}").json()["explained"] == 30, "only after a block"
     worker.drain(loan_site, lanes=("explain",))
     done = client.get(f"{MODEL}/explanations/{batch['id']}").json()
     assert (done["state"], done["explained"], done["withheld"]) == ("done", 30, 1)
