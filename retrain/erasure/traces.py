@@ -9,17 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.held_folder import is_abandoned
-from core.jobs import (
-    CausesJob,
-    ConfirmJob,
-    EvaluateJob,
-    ExplainBatchJob,
-    ExplainJob,
-    FlipsJob,
-    ReasonsJob,
-    ReportJob,
-    WhyJob,
-)
+from core.jobs import JOBS, ConfirmJob, EvaluateJob, ExplainJob, ReasonsJob, ReportJob
 from core.queue import Job
 from governance import erasure
 from governance.binding.session import because_of_erasure
@@ -34,11 +24,10 @@ from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
 from retrain.tables import AttributionReference, DecisionReasons, ExplanationBatch, Run
 
-READERS: Final = tuple(
-    job.name
-    for job in (
-        EvaluateJob, ConfirmJob, WhyJob, CausesJob, FlipsJob, ExplainJob, ExplainBatchJob, ReasonsJob, ReportJob,
-    )
+# Jobs that read rows and write down what they made of them.
+READERS: Final = (
+    EvaluateJob.name, ConfirmJob.name, ReportJob.name,
+    *(name for name, job in JOBS.items() if job.lane == ExplainJob.lane),
 )  # fmt: skip
 
 
