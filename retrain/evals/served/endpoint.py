@@ -88,7 +88,8 @@ class Endpoint:
         if not isinstance(scores, list):
             raise self._error('its answer has no list "scores"; answer {"scores": [[0.2, 0.8], ...]}')
         if len(scores) != rows:
-            raise self._error(f"answered {len(scores)} rows of scores to {rows} rows; answer one for each, in order")
+            raise self._error(f"its list \"scores\" has length {len(scores)}, and the request has {rows} in \"rows\"; "
+                              "answer one list or number for each, in order")  # fmt: skip
         return scores
 
     def _error(self, what: str) -> EndpointError:

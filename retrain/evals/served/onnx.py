@@ -1,6 +1,7 @@
 """ONNX models, run by onnxruntime on the CPU; loaded from bytes, so that a file names no other file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,12 @@ _TYPES: Final = {
     "tensor(bool)": np.bool_, "tensor(string)": np.object_,
 }  # fmt: skip
 
+_WHOLE: Final = "takes whole numbers, so a missing value or a level that is not listed is 0, and a fraction is cut off"
+_WITHOUT_MISSING: Final[Mapping[Any, str]] = {
+    np.int64: _WHOLE, np.int32: _WHOLE, np.bool_: "takes true or false, so a missing value is false",
+    np.object_: "takes texts, so a missing value is the empty text",
+}  # fmt: skip
+
 
 def read_onnx(path: Path, declared: Declared, sample: pl.DataFrame) -> Served:
     """One tensor of all columns, or an input for each column, by name.
@@ -57,11 +64,22 @@ def read_onnx(path: Path, declared: Declared, sample: pl.DataFrame) -> Served:
         width = inputs[0].shape[1] if len(inputs[0].shape) > 1 and isinstance(inputs[0].shape[1], int) else None
         columns = features_of(declared, None, width or len(declared.features or declared.inputs))
         encode = _one_tensor(inputs[0].name, _TYPES[inputs[0].type], columns, declared)
+        kinds = [_TYPES[inputs[0].type]] * len(columns)
     else:
         columns = features_of(declared, [one.name for one in inputs], len(inputs))
         encode = _tensors([(one.name, _TYPES[one.type]) for one in inputs], columns, declared)
+        kinds = [_TYPES[one.type] for one in inputs]
     found = _Asked(session, classes=declared.classes)
-    return _served(declared, columns, encode, found, sample)
+    return replace(_served(declared, columns, encode, found, sample), notes=_notes(columns, kinds))
+
+
+def _notes(columns: Sequence[TableColumn], kinds: Sequence[Any]) -> tuple[str, ...]:
+    """How columns reach inputs that have no missing value."""
+    named: dict[str, list[str]] = {}
+    for column, kind in zip(columns, kinds, strict=True):
+        if kind in _WITHOUT_MISSING:
+            named.setdefault(_WITHOUT_MISSING[kind], []).append(column.name)
+    return tuple(f"{', '.join(names)}: the model's input {reads}" for reads, names in named.items())
 
 
 def _served(

@@ -26,7 +26,10 @@ def late(_: dict[str, Any]) -> tuple[int, bytes]:
 BAD: list[tuple[Answer, str]] = [
     (lambda _: (200, b"<html>busy</html>"), "its answer is no JSON"),
     (lambda _: (200, b'{"predictions": []}'), 'its answer has no list "scores"'),
-    (lambda body: (200, json.dumps({"scores": [[0.5, 0.5]] * (len(body["rows"]) + 1)}).encode()), "rows of scores to"),
+    (
+        lambda body: (200, json.dumps({"scores": [[0.5, 0.5]] * (len(body["rows"]) + 1)}).encode()),
+        "has length 4, and the request has 3",
+    ),
     (lambda body: (200, json.dumps({"scores": [[0.5, float("nan")]] * len(body["rows"])}).encode()), "finite numbers"),
     (
         lambda body: (200, b'{"scores": [%s]}' % b",".join([b"1" + b"0" * 400] * len(body["rows"]))),

@@ -271,3 +271,23 @@ def test_what_a_file_says_beside_its_trees_is_followed_as_its_library_does(tmp_p
     root.booster_.save_model(tmp_path / "model.txt")
     lines, facts = explained(tmp_path, root.predict(frame_of(HELD)), file=tmp_path / "model.txt", classes=False)
     assert (lines["reason"].to_list(), facts["unit"]) == ([None] * 9, "margin")
+
+
+def test_what_an_input_without_missing_values_reads_in_their_place_is_noted(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    kinds = {"age": TensorProto.INT64, "owner": TensorProto.BOOL}
+    nodes = [helper.make_node("Cast", [name], [f"{name}_number"], to=TensorProto.FLOAT) for name in kinds]
+    nodes.append(helper.make_node("Add", [f"{name}_number" for name in kinds], ["cost"]))
+    inputs = [helper.make_tensor_value_info(name, kind, [None, 1]) for name, kind in kinds.items()]
+    output = helper.make_tensor_value_info("cost", TensorProto.FLOAT, [None, 1])
+    graph = helper.make_graph(nodes, "sums", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    rows = HELD.with_columns(pl.lit(None, dtype=pl.Float64).alias("age"), pl.lit(True).alias("owner"))
+    lines, facts = explained(
+        tmp_path, [1.0] * 9, file=tmp_path / "model.onnx", rows=rows, classes=False, features=("age", "owner")
+    )
+    assert lines["reason"].null_count() == 9, lines["reason"].to_list()
+    assert [note.split(":")[0] for note in facts["notes"]] == ["age", "owner"]
+    assert "a missing value or a level that is not listed is 0" in facts["notes"][0]
