@@ -145,6 +145,7 @@ def ask_flips(site: Site, model_name: str, alert_id: UUID | None) -> None:
 
     Raises:
         NoChampionError: the model has no champion.
+        IntegrityFailureError: the files of its base are not those that were registered.
         TrainerError: the process that asks it ended with an error.
     """
     with site.database.read() as db:
@@ -158,6 +159,7 @@ def ask_flips(site: Site, model_name: str, alert_id: UUID | None) -> None:
             window = db.get_one(Window, told)
     if basis.files.files.headless:
         raise TrainerError("no_head", "the champion is a base that answers with no class yet; retrain it first")
+    basis.check_base()
     frame = _events(site, model_name, window, basis)
     document: dict[str, Any] = {"flips": flips.model_dump(mode="json"), "rows_read": frame.height, "note": CONFIRMS}
     made = list(flip_rows(basis.shape, current.spec, with_levels(current.spec, frame)))

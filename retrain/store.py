@@ -14,7 +14,7 @@ from monitor.spec.parse import parse_spec
 from monitor.store import newest_reference, spec_revision
 from monitor.tables import Dataset, Explanation, ExplanationBlock, Measurement, ReferenceRow, SpecRevision, Window
 from retrain.errors import RunNotFoundError, VersionNotFoundError
-from retrain.tables import FairnessFlip, GateRow, ModelVersion, Run, TriggerDecision
+from retrain.tables import ExplanationBatch, FairnessFlip, GateRow, ModelVersion, Run, TriggerDecision
 
 FINAL_STATES = ("promoted", "rejected", "failed")
 WORKING_STATES = ("queued", "curating", "training", "evaluating")  # in which a run computes, or is about to
@@ -191,6 +191,11 @@ def blocks(db: Session, model_id: UUID, *, version: str | None = None) -> Sequen
     if version is not None:
         query = query.where(ExplanationBlock.version == version)
     return db.scalars(query.order_by(ExplanationBlock.from_seq, ExplanationBlock.created_at)).all()
+
+
+def newest_batch(db: Session, model_id: UUID) -> ExplanationBatch | None:
+    query = select(ExplanationBatch).where(ExplanationBatch.model_id == model_id)
+    return db.scalars(query.order_by(ExplanationBatch.created_at.desc()).limit(1)).first()
 
 
 def shows(db: Session, artifact: str) -> bool:

@@ -1,6 +1,8 @@
 """Ask for the explanation of one decision: which version is explained, and the job that does it."""
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +15,7 @@ from monitor.service import in_force
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store as retrained
+from retrain.explain.requests import is_about
 
 
 class ExplanationFailedError(ConflictError):
@@ -36,16 +39,21 @@ def newest_request(db: Session, model: str, event_id: str, opinions: tuple[Opini
 
 
 def request_explanation(
-    site: Site, db: Session, model: str, event_id: str, opinions: tuple[Opinion, ...] = (), *, again: bool = False
-) -> None:
-    """Queue the computation once; one that failed is reported, and repeated only if that is asked for."""
-    last = newest_request(db, model, event_id, opinions)
-    if last is not None and last.state == "failed" and not again:
-        words = f"this decision could not be explained: {last.error}; once that is mended, ask with again=true"
+    site: Site, db: Session, model: Model, event: Mapping[str, Any], opinions: tuple[Opinion, ...] = (), *,
+    again: bool = False,
+) -> None:  # fmt: skip
+    """Queue the computation once; one that failed, alone or in a batch, is reported, and repeated only if asked for."""
+    event_id = str(event["event_id"])
+    last = newest_request(db, model.name, event_id, opinions)
+    failed = last.error if last is not None and last.state == "failed" else None
+    if last is None and (batch := retrained.newest_batch(db, model.id)) is not None and is_about(batch.asked, event):
+        failed = batch.error
+    if failed is not None and not again:
+        words = f"this decision could not be explained: {failed}; once that is mended, ask with again=true"
         raise ExplanationFailedError(words, event_id=event_id)
     if last is None or last.state in ("done", "failed"):
-        job = ExplainJob(model=model, event_id=event_id, opinions=opinions, again=again)
-        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=_key(model, event_id, opinions))
+        job = ExplainJob(model=model.name, event_id=event_id, opinions=opinions, again=again)
+        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=_key(model.name, event_id, opinions))
 
 
 def _key(model: str, event_id: str, opinions: tuple[Opinion, ...]) -> str:

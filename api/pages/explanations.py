@@ -19,6 +19,7 @@ from api.http.protected import columns_for, reasons_for, refuse_explained_protec
 from api.pages.render import Form, PageRoute, page
 from core.errors import ForbiddenError, InvalidError
 from governance.access.roles import Caller, Permission
+from monitor import store
 from monitor.errors import EventNotFoundError
 from monitor.service import in_force
 from monitor.site import Site
@@ -104,9 +105,10 @@ def explain(caller: Reader, name: str, site: SiteDep, db: Db, form: Form) -> Red
     event_id = form.get("event_id", "")
     if not event_id:
         raise InvalidError("event_id: is empty; give the id of an event", field="event_id", value="")
-    if site.events.event(name, event_id) is None:
+    event = site.events.event(name, event_id)
+    if event is None:
         raise EventNotFoundError(name, event_id)
-    request_explanation(site, db, name, event_id)
+    request_explanation(site, db, store.model(db, name), event, again=True)
     return RedirectResponse(f"/models/{name}/event?{urlencode({'event_id': event_id})}", 303)
 
 

@@ -215,7 +215,7 @@ def _explanation(
     withheld = document is not None and document.get("state") == "withheld"
     told = document is not None and {*document.get("opinions", ())}.issuperset(opinions)
     if document is None or not told or (again and withheld):
-        request_explanation(site, db, model, event_id, opinions, again=again)
+        request_explanation(site, db, found, event, opinions, again=again)
         response.status_code = 202
         return ExplanationOut(event_id=event_id, state="queued", version=version)
     return ExplanationOut(

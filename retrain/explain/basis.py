@@ -7,7 +7,7 @@ from typing import Any, Self
 import polars as pl
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidError
+from core.errors import IntegrityFailureError, InvalidError
 from monitor.levels import bool_level, number_level
 from monitor.service import current_spec
 from monitor.site import Site
@@ -16,11 +16,14 @@ from retrain import store
 from retrain.curate.select import Shape
 from retrain.envelope import Plan
 from retrain.errors import NoChampionError
+from retrain.evals.config import ModelFiles
 from retrain.evals.explained.base import Decision, ExplainedModel
 from retrain.provenance.nodes import Node, Nodes
 from retrain.runs.evaluation import model_files
 from retrain.tables import ModelVersion
 from retrain.train.config import Recipe
+from retrain.train.shape import is_whole
+from retrain.train.weights import held_digest
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,14 @@ class Basis:
             current.model, version, node, files, Shape.of(current.spec, recipe.task, plan.preference), prediction
         )
 
+    def check_base(self) -> None:
+        """Refuse a base that was changed since its version was registered; called before the model is asked.
+
+        Raises:
+            IntegrityFailureError: names both digests.
+        """
+        check_base(self.version, self.files.files)
+
     def decision(self, event: Mapping[str, Any]) -> Decision:
         """
         Raises:
@@ -86,6 +97,21 @@ class Basis:
             "version": self.version.version, "version_digest": self.node.digest,
             "base_digest": self.version.base_digest, "adapter_digest": self.version.adapter,
         }  # fmt: skip
+
+
+def check_base(version: ModelVersion, files: ModelFiles) -> None:
+    """Refuse to explain with other weights than those that were registered, for a record names the registered ones.
+
+    Raises:
+        IntegrityFailureError: names both digests.
+    """
+    if files.adapter_dir is not None and is_whole(files.adapter_dir):  # it is read without its base
+        return
+    if (found := held_digest(files.base_dir)) != version.base_digest:
+        raise IntegrityFailureError(
+            f"base model {version.base_model} has digest {found}; version {version.version} was registered with "
+            f"{version.base_digest}, so no reasons are issued: restore the files", field="retrain.recipe.base_model",
+        )  # fmt: skip
 
 
 def _written(answer: Any) -> str | None:

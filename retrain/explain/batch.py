@@ -132,6 +132,7 @@ class _Work:
 
     def _version(self, basis: Basis, events: pl.DataFrame) -> None:
         """Explain events with one version: in files, while their records are taken as they come."""
+        basis.check_base()
         rows = {row["event_id"]: row for row in events.iter_rows(named=True)}
         decisions = list(self._decisions(basis, rows))
         if not decisions:
@@ -180,6 +181,7 @@ class _Work:
             raise TrainerError(str(report["code"]), str(report["message"]))
 
     def _record(self, basis: Basis, rows: dict[str, dict[str, Any]], path: Path) -> None:
+        basis.check_base()  # it may be replaced while a batch runs
         withheld = 0
         for line in json.loads(path.read_bytes()):
             event_id, found = line["event_id"], line["record"]

@@ -121,7 +121,8 @@ def _under_way(site: Site) -> ExplainedModel | None:
         for model_id in store.models_under_way(db):
             try:
                 basis = Basis.of(site, db, db.get_one(Model, model_id).name, None)
-            except AppError:  # no champion, or files that are gone: whoever asks for an explanation is told
+                basis.check_base()
+            except AppError:  # no champion, or files that are gone or others: whoever asks for an explanation is told
                 continue
             if basis.files.task in LOADERS and not basis.files.files.headless:
                 return basis.files

@@ -1,7 +1,7 @@
 """Ask for the explanations of many decisions: of a period, a sample of it, or named ones."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -100,6 +100,16 @@ def events_of(site: Site, model_name: str, asked: dict[str, Any], columns: Seque
     present = set(rows.collect_schema().names())
     absent = [pl.lit(None).alias(name) for name in wanted if name not in present]
     return rows.sort("seq").select([name for name in wanted if name in present]).collect().with_columns(absent)
+
+
+def is_about(asked: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """Whether a request names an event, or its period holds it; False for a sample, which is drawn from all others."""
+    if asked["sample"] is not None or event["seq"] >= asked["to_seq"]:
+        return False
+    if asked["event_ids"] is not None:
+        return event["event_id"] in asked["event_ids"]
+    since, until = (datetime.fromisoformat(asked[key]) if asked[key] else None for key in ("from", "to"))
+    return (since is None or event["ts"] >= since) and (until is None or event["ts"] < until)
 
 
 def _drawn(ids: Sequence[str], count: int, seed: int) -> list[str]:

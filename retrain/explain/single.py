@@ -30,6 +30,7 @@ def explain(
 
     Raises:
         EventNotFoundError, NoChampionError: nothing to explain, or no version to explain it with.
+        IntegrityFailureError: the files of the base are not those that were registered.
         InvalidError: decisions of the recipe's task cannot be explained, the event has no input, or its answer is none
             that the version can give.
     """
@@ -46,6 +47,7 @@ def explain(
     there = set(held["opinions"]) if held is not None else set()
     if held is not None and there.issuperset(opinions) and not (again and held["state"] == "withheld"):
         return
+    basis.check_base()
     wanted: tuple[Any, ...] = tuple(sorted(there.union(opinions)))
     found = first(explained(Asked(model=basis.files, decisions=(basis.decision(event),), opinions=wanted)))
     record(site, basis, event_id, basis.told(event, found))

@@ -23,6 +23,7 @@ from retrain import store
 from retrain.envelope import Plan
 from retrain.errors import NoChampionError, TrainerError
 from retrain.evals.served.base import Declared
+from retrain.explain.basis import check_base
 from retrain.explain.folders import working_folder
 from retrain.explain.process import STILL_S
 from retrain.provenance.nodes import Nodes
@@ -69,6 +70,7 @@ class TableBasis:
             NoChampionError: nothing is declared, and no version is registered.
             ModelFileError, PickledModelError: the file is missing, or of a format that is not read.
             InvalidError: the endpoint is none of this installation.
+            IntegrityFailureError: the files of the base are not those that were registered.
         """
         current = current_spec(site, db, model_name)
         explain = current.spec.explain or Explain()
@@ -88,6 +90,8 @@ class TableBasis:
         if version is None:
             raise NoChampionError(model_name)
         files = model_files(site, version, recipe)
+        if files.adapter_dir is None:
+            check_base(version, files)
         node = Nodes.of(db, current.model).version(version)
         source = {"folder": str(files.adapter_dir or files.base_dir)}
         return cls(current, explain, version.version, node.digest, "assay", source, declared)

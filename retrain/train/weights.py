@@ -1,5 +1,6 @@
 """Which files may be loaded as weights, and the digest of a folder of them."""
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -77,3 +78,14 @@ def folder_files(path: Path) -> dict[str, str]:
 def folder_digest(path: Path) -> str:
     """Digest over the names and digests of the files directly in a folder."""
     return digest(folder_files(path))
+
+
+def held_digest(path: Path) -> str:
+    """The same, computed anew only once a file was written or replaced, as its size, times and inode tell."""
+    found = [(p.name, p.stat()) for p in sorted(path.iterdir()) if p.is_file()]
+    return _digest_of(path, tuple((n, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for n, s in found))
+
+
+@functools.lru_cache(maxsize=16)
+def _digest_of(path: Path, _files: tuple[tuple[str, int, int, int, int], ...]) -> str:
+    return folder_digest(path)

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from api.app import create_app
 from core.clock import ManualClock
-from core.errors import AppError, InsufficientDataError, InvalidError
+from core.errors import AppError, InsufficientDataError, IntegrityFailureError, InvalidError
 from core.held_folder import is_abandoned
 from core.jobs import ExplainBatchJob, ExplainJob
 from core.queue import Job, Retry
@@ -25,8 +25,10 @@ from monitor.errors import EventNotFoundError
 from monitor.site import Site
 from monitor.tables import Explanation
 from retrain import jobs
+from retrain.explain.basis import Basis
 from retrain.explain.requests import events_of, request
 from retrain.tables import ExplanationBatch
+from retrain.train.weights import folder_digest
 from tests.databases import SQLITE_ONLY
 from tests.retrain import world
 from tests.retrain.train import tiny
@@ -115,6 +117,41 @@ def shown(site: Site, batch: UUID) -> None:
         for body, status in wrongs:
             assert client.post(f"{path}/explanations", json=body).status_code == status, body
         assert client.post(f"{path}/explanations", json={"sample": 2}).json()["total"] == 2
+
+
+@SQLITE_ONLY
+def test_a_base_whose_files_were_replaced_explains_nothing_until_they_are_restored(
+    small: Site, tmp_path: Path, clock: ManualClock
+) -> None:
+    base = world.fake_base(tmp_path / "base")
+    world.declare(small, world.spec(base))
+    world.send(small, world.traffic(4, tiny.OLD), clock)
+    with small.database.read() as db:
+        registered = Basis.of(small, db, world.NAME, None).version.base_digest
+    weights = (base / "model.safetensors").read_bytes()
+    (base / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))  # as long as before
+    with pytest.raises(IntegrityFailureError) as told:
+        jobs.explain(small, ExplainJob(model=world.NAME, event_id="e1"))
+    assert f"has digest {folder_digest(base)}; version" in told.value.message
+    assert f"was registered with {registered}, so no reasons are issued" in told.value.message
+    batch = asked(small)
+    with pytest.raises(IntegrityFailureError):
+        jobs.explain_batch(small, ExplainBatchJob(model=world.NAME, batch_id=batch.id))
+    failed_events(small)
+    assert not records(small)
+    (base / "model.safetensors").write_bytes(weights)
+    with small.database.read() as db:
+        Basis.of(small, db, world.NAME, None).check_base()
+
+
+def failed_events(site: Site) -> None:
+    """Each event of a batch that failed as a whole says why, and can be asked for again."""
+    path = f"/api/v1/models/{world.NAME}/events/e2/explanation"
+    with TestClient(create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"}) as client:
+        told = client.get(path)
+        assert (told.status_code, told.json()["code"]) == (409, "explanation_failed")
+        assert "integrity_failure: base model" in told.json()["detail"]
+        assert client.get(path, params={"again": True}).status_code == 202
 
 
 @pytest.mark.slow
