@@ -3,7 +3,8 @@
 #
 # XGBClassifier stops early, its file is saved as UBJSON and loaded as a Booster. The Booster answers with all its
 # trees; `best_iteration` in the file binds only the scikit-learn class. XGBoost's own contributions (`pred_contribs`)
-# add up to that answer. Expected of shap.TreeExplainer for the same Booster: the same, or an error from its check of additivity.
+# add up to that answer. Expected of shap.TreeExplainer for the same Booster: the same, or an error from its check of
+# additivity.
 # Seen on 2026-11-29 with Python 3.11: the values add up to the answer of the trees up to the best round, which the
 # Booster does not give, and nothing is said. Output:
 #     trees 6, to the best round 3
