@@ -16,11 +16,12 @@ from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from core import queue
 from core.artifacts import write_durably
-from core.errors import AppError
+from core.errors import AppError, BusyError
 from core.jobs import AWAITED, JOBS, EraseJob, ExplainBatchJob
 from core.process import Child
 from core.queue import Choice, Retry
@@ -65,8 +66,11 @@ def run_batch(site: Site, job: ExplainBatchJob) -> Retry | None:
         work.all(asked)
     except _GivenBackError:
         return Retry(site.clock.now() + timedelta(seconds=AGAIN_S), "others go first")
-    except AppError as error:
-        work.change(state="failed", error=f"{error.code}: {error.message}", finished_at=site.clock.now())
+    except (BusyError, OperationalError):  # the worker runs the job again
+        raise
+    except Exception as error:
+        told = f"{error.code}: {error.message}" if isinstance(error, AppError) else f"unexpected: {error!r}"
+        work.change(state="failed", error=told, finished_at=site.clock.now())
         raise
     work.change(state="done", finished_at=site.clock.now())
     return None

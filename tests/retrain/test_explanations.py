@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from api.app import create_app
 from core.clock import ManualClock
-from core.errors import AppError, InsufficientDataError, IntegrityFailureError, InvalidError
+from core.errors import AppError, BusyError, InsufficientDataError, IntegrityFailureError, InvalidError
 from core.held_folder import is_abandoned
 from core.jobs import ExplainBatchJob, ExplainJob
 from core.queue import Job, Retry
@@ -142,6 +142,20 @@ def test_a_base_whose_files_were_replaced_explains_nothing_until_they_are_restor
     (base / "model.safetensors").write_bytes(weights)
     with small.database.read() as db:
         Basis.of(small, db, world.NAME, None).check_base()
+
+
+@SQLITE_ONLY
+def test_a_batch_that_can_be_tried_again_is_not_failed(small: Site, tmp_path: Path, clock: ManualClock) -> None:
+    world.declare(small, world.spec(world.fake_base(tmp_path / "base")))
+    world.send(small, world.traffic(4, tiny.OLD), clock)
+    small.events.settle(world.NAME)
+    batch = asked(small)
+    [log] = small.settings.home_dir.glob(f"**/{world.NAME}/events/_delta_log")
+    newest = max(int(file.stem) for file in log.glob("*.json"))
+    (log / f"{newest + 1:020}.json").write_bytes(b"torn")
+    with pytest.raises(BusyError):
+        jobs.explain_batch(small, ExplainBatchJob(model=world.NAME, batch_id=batch.id))
+    assert (read(small, batch.id).state, read(small, batch.id).error) == ("queued", None)
 
 
 def failed_events(site: Site) -> None:
