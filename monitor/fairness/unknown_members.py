@@ -15,6 +15,21 @@ from monitor.fairness.rates import GroupRate
 Shares = Mapping[str, Mapping[str, float]]
 
 
+def shares_by(proxies: Mapping[str, Shares], by: Sequence[str]) -> Shares | None:
+    """The shares of a grouping by a column that only guesses at membership; None for other groupings.
+
+    Empty for an intersection with such a column, whose groups are not bounded.
+
+    Args:
+        proxies: by name of such a column, its shares.
+        by: the columns of the grouping.
+    """
+    found = [proxies[name] for name in by if name in proxies]
+    if not found:
+        return None
+    return found[0] if len(by) == 1 else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Membership:
     """What a disparity may be, since it is not known who belongs to which group.

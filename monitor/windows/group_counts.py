@@ -1,5 +1,6 @@
 """The rows of a window counted by group: one pass, from which every fairness metric of the window follows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.fairness.counts import GroupCounts, count
 from monitor.fairness.grouping import Grouping, grouped_by
 from monitor.fairness.numbers import ABSOLUTE, ERROR, EXACT, LENGTH, PREDICTED, REFUSED, SQUARED
-from monitor.fairness.unknown_members import Membership, Shares
+from monitor.fairness.unknown_members import Membership, Shares, shares_by
 from monitor.kpi.generation.refusal_rate import is_refusal
 from monitor.kpi.references import without_own_answer
 from monitor.kpi.texts import composed, equals_reference
@@ -111,14 +112,13 @@ def compute_fairness(spec: ModelSpec, rule: FairnessRule, by: tuple[str, ...], c
 
 
 def shares_of(spec: ModelSpec, by: tuple[str, ...]) -> Shares | None:
-    """Of a column that only guesses at membership: the share of each value's rows in each group. None for others.
+    """The shares of a grouping by a column that the spec declares as a proxy; None for other groupings."""
+    return shares_by(proxies_of(spec, by), by)
 
-    Empty for an intersection with such a column, whose groups are not bounded.
-    """
-    proxies = [found for name in by if (found := spec.columns[name].proxy) is not None]
-    if not proxies:
-        return None
-    return proxies[0].shares_by_value if len(by) == 1 else {}
+
+def proxies_of(spec: ModelSpec, names: Sequence[str]) -> dict[str, Shares]:
+    """Of those columns that only guess at membership: the share of each value's rows in each group."""
+    return {name: found.shares_by_value for name in names if (found := spec.columns[name].proxy) is not None}
 
 
 def _reading(spec: ModelSpec, rule: FairnessRule, by: tuple[str, ...], counted: CountedRows, scale: str) -> Reading:

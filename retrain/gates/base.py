@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from core.arrays import Floats
+from monitor.fairness.unknown_members import Shares
 from monitor.spec.envelope import Envelope
 from monitor.spec.monitors import FairnessRule
 from monitor.spec.positive import DeclaredClass
@@ -100,6 +101,7 @@ class GateInputs:
     fairness: tuple[FairnessRule, ...] = ()
     positive: DeclaredClass = NO_CLASS  # the class that fairness metrics compare, unless a rule names another
     edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # of numeric protected columns
+    proxies: Mapping[str, Shares] = field(default_factory=dict)  # by protected column that only guesses at membership
     integrity: IntegrityFacts | None = None
     classifies: bool = True  # whether the model answers with classes; else it writes texts
     golden: GoldenFacts | None = None

@@ -17,6 +17,7 @@ import polars as pl
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.fairness.counts import GroupCounts, count
 from monitor.fairness.grouping import Grouping, grouped_by
+from monitor.fairness.unknown_members import Shares, shares_by
 from monitor.spec.monitors import FairnessRule
 from monitor.spec.positive import DeclaredClass
 from retrain.gates.base import ComparedScores, Gate, GateInputs, GateResult, Verdict
@@ -81,7 +82,7 @@ def judge(inputs: GateInputs) -> GateResult:
     champion, challenger = (
         _counts(rows, predictions, grouping) for predictions in (rows.champion_predictions, rows.challenger_predictions)
     )
-    found = [_judge_one(check, champion, challenger) for check in wanted]
+    found = [_judge_one(check, champion, challenger, shares_by(inputs.proxies, check.by)) for check in wanted]
     verdicts = {verdict for verdict, _, _ in found}
     verdict = next(v for v in WORST if v in verdicts)
     reason = "; ".join(words for v, words, _ in found if v == verdict)
@@ -106,7 +107,7 @@ def _together(new: ComparedScores | None, old: ComparedScores | None) -> Compare
 
 
 def _judge_one(
-    check: FairnessCheck, champion_rows: GroupCounts, challenger_rows: GroupCounts
+    check: FairnessCheck, champion_rows: GroupCounts, challenger_rows: GroupCounts, shares: Shares | None
 ) -> tuple[Verdict, str, dict[str, Any]]:
     name = f"{check.rule.name} by {grouped_by(check.by)}"
     if check.metric not in FAIRNESS:
@@ -120,6 +121,7 @@ def _judge_one(
         metric.compute(
             counts, check.by, positive=declared.name, key=declared.key, truth=declared.truth, assume=declared.assume,
             min_group=check.min_group, compare=check.rule.compare, reference=check.rule.reference,
+            shares=shares,
         )
         for counts in (champion_rows, challenger_rows)
     )  # fmt: skip

@@ -17,6 +17,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.positive import positive_of
 from monitor.tables import Dataset
+from monitor.windows.group_counts import proxies_of
 from retrain import store
 from retrain.curate.dedupe import REJECTED, SUBJECT, normalised
 from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_golden
@@ -218,7 +219,8 @@ def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predic
     return GateInputs(
         envelope=case.plan.envelope, new=new, old=old, fairness=case.spec.monitors.fairness,
         positive=positive_of(case.spec),
-        edges={name: c.edges for name, c in case.spec.columns.items() if c.edges is not None},
+        edges={name: cut for name, c in case.spec.columns.items() if (cut := c.bands) is not None},
+        proxies=proxies_of(case.spec, case.spec.with_role("protected")),
         integrity=_integrity(case, config, document), classifies=classes,
         golden=_golden(document, classes=classes), changed=_changed(predictions, new), times=_times(config, document),
         answers={a["prompt"]: (a["champion"], a["challenger"]) for a in document.get("safety", ())},

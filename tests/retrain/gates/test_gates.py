@@ -77,6 +77,7 @@ PARITY = "demographic_parity_difference"
 LIMITED = (FairnessRule(metric=PARITY, by=("age",), max=0.1),)
 FREE = (FairnessRule(metric=PARITY, by=("age",)),)
 SMALL_FREE = (FairnessRule(metric=PARITY, by=("age",), min_group=60),)
+GUESSED = {"age": {"young": {"a": 0.9, "b": 0.1}, "old": {"a": 0.2, "b": 0.8}}}  # shares of a proxy
 SMALL = (FairnessRule(metric=PARITY, by=("age",), max=0.1, min_group=60),)
 
 
@@ -162,6 +163,13 @@ TABLE = [
         "have no city",
     ),
     ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=LIMITED), "fail", "limit 0.1"),
+    (
+        "fairness",
+        inputs(new=by_group(EVEN, EVEN), fairness=LIMITED, proxies=GUESSED),
+        "unknown",
+        "only guesses at membership (a proxy): the disparity lies between",
+    ),
+    ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=FREE, proxies=GUESSED), "not_applicable", "a proxy"),
     ("fairness", inputs(new=by_group(UNEVEN, UNEVEN), fairness=LIMITED), "fail", "limit 0.1"),
     ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=FREE), "fail", "champion 0.0000"),
     ("fairness", inputs(new=by_group(UNEVEN, EVEN), fairness=FREE), "pass", "champion 0.6000"),
