@@ -8,6 +8,7 @@ from monitor.levels import answer, other_truths
 
 Source = Literal["declared", "convention", "assumed", "each class", "none"]
 _CONVENTIONS: Final = ({"0", "1"}, {"false", "true"})
+_BARE: Final = {"true": ("yes", "on"), "false": ("no", "off")}  # what YAML reads as them where no quotes stand
 MAX_NAMED: Final = 6  # classes that a reason lists
 
 
@@ -33,7 +34,8 @@ def positive_class(
     """The class that counts as positive.
 
     Args:
-        declared: as the spec names it; compared as a level, so `True` is `true` and `1.0` is `1`.
+        declared: as the spec names it; compared as a level, so `True` is `true` and `1.0` is `1`. Where no class is
+            `true`, it is `yes` or `on`, which YAML reads as true; `false` likewise.
         seen: the classes among the rows, as levels.
         key: where the spec names it, for the reason, such as `columns.decision.positive`.
         truth: whether the prediction or the outcome is declared as boolean: 1 and 0 are then true and false.
@@ -48,6 +50,8 @@ def positive_class(
     if declared is not None:
         level = answer(declared, truth=truth) or declared
         level = other_truths(set(known)).get(level, level)
+        if level not in seen and len(meant := [n for n in known if n.casefold() in _BARE.get(level, ())]) == 1:
+            level = meant[0]
         if known and level not in seen:
             return Positive(level, "declared", _never(level, known, key))
         return Positive(level, "declared")

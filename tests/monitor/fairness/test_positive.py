@@ -5,11 +5,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.fairness.counts import count
 from monitor.fairness.grouping import MISSING, Grouping
 from monitor.fairness.positive import positive_class
+from monitor.levels import bool_level
 
 KEY = "columns.decision.positive"
 
@@ -47,6 +49,17 @@ def test_two_named_classes_without_a_declared_one_have_no_value_and_the_reason_n
     assert found.reason is not None
     assert all(word in found.reason for word in ("'approved'", "'refused'", KEY))
     assert [g.n for g in found.groups] == [1000, 1000]
+
+
+def test_a_class_that_yaml_reads_as_a_truth_value_is_the_one_that_was_written() -> None:
+    for written, other in (("yes", "no"), ("Off", "On")):
+        declared = bool_level(yaml.safe_load(written))  # as a spec keeps `positive: yes`
+        found = ratio(approvals(yes=written, no=other), positive=declared)
+        assert found.value == pytest.approx(0.5)
+        assert (found.positive, found.source) == (written, "declared")
+    both = ratio(approvals(yes="yes", no="on"), positive="true")
+    assert both.reason is not None
+    assert "the positive class 'true' never occurs" in both.reason
 
 
 @pytest.mark.parametrize(
