@@ -18,7 +18,7 @@ from monitor.store import model as model_named
 from reports.lineage.graph import Shown, graph_of
 from retrain import store
 from retrain.curate.dedupe import SUBJECT
-from retrain.curate.select import PROTECTED
+from retrain.train.mitigation.weights import PROTECTED
 
 CONTEXT: Final[dict[str, Any]] = {
     "@language": "en", "@vocab": "https://schema.org/", "citeAs": "cr:citeAs", "column": "cr:column",

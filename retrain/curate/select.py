@@ -14,10 +14,10 @@ from retrain.learned import learned_column, learned_inputs, table_columns
 from retrain.train.config import Preference
 from retrain.train.errors import DataError
 from retrain.train.kinds import KINDS, AnyTask, is_table
+from retrain.train.mitigation.weights import PROTECTED
 from retrain.train.tabular.recipe import TableColumn
 from retrain.train.tabular.rows import as_texts, held
 
-PROTECTED: Final = "protected_"
 EVENTS: Final = "events"
 
 

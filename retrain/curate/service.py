@@ -24,13 +24,14 @@ from retrain.curate.curation import Curated, Material, Split, curate
 from retrain.curate.dedupe import KEY, SUBJECT, normalised, with_key
 from retrain.curate.focus import Focus
 from retrain.curate.provenance import Tables
-from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events, rows_of_golden
+from retrain.curate.select import EVENTS, Drops, Shape, rows_of_dataset, rows_of_events, rows_of_golden
 from retrain.envelope import Plan
 from retrain.errors import DatasetError, TooFewRowsError
 from retrain.provenance.members import written
 from retrain.provenance.nodes import Nodes
 from retrain.tables import ModelVersion, Run
 from retrain.teaching import recorded
+from retrain.train.mitigation.weights import PROTECTED
 
 ROLES: Final = ("train", "holdout", "golden", "reference")
 

@@ -20,7 +20,7 @@ from monitor.tables import Dataset
 from monitor.windows.group_counts import proxies_of
 from retrain import store
 from retrain.curate.dedupe import REJECTED, SUBJECT, normalised
-from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_golden
+from retrain.curate.select import Drops, Shape, rows_of_golden
 from retrain.envelope import GATED, GATED_NUMBERS, GATED_TEXTS, AnyRecipe, Plan
 from retrain.errors import EnvelopeError, TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
@@ -38,7 +38,7 @@ from retrain.train.config import DatasetFile, Recipe
 from retrain.train.kinds import classifies, is_table
 from retrain.train.mitigation.curve import point
 from retrain.train.mitigation.keys import Mitigation
-from retrain.train.mitigation.weights import groups_of
+from retrain.train.mitigation.weights import PROTECTED, groups_of
 from retrain.train.shape import is_whole
 from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import folder_digest

@@ -10,10 +10,7 @@ from monitor.fairness import FAIRNESS
 from monitor.fairness.counts import count
 from monitor.fairness.grouping import Grouping
 from monitor.kpi.intervals import wilson
-from retrain.train.mitigation.keys import Mitigation
-from retrain.train.mitigation.weights import groups_of
-
-MIN_GROUP = 30
+from retrain.train.mitigation.keys import POSITIVE_KEY, Mitigation
 
 
 def held_back(rows: pl.DataFrame, group: pl.Series, share: float, seed: int) -> Flags:
@@ -35,11 +32,9 @@ def point(
         pl.DataFrame({"group": group}), Grouping(("group",)), prediction=pl.Series(list(answers), dtype=pl.String),
         outcome=pl.Series(list(truth), dtype=pl.String),
     )  # fmt: skip
-    found = FAIRNESS[mitigation.metric].compute(
-        counts, ("group",), positive=mitigation.positive, assume=True, min_group=MIN_GROUP
-    )
+    found = FAIRNESS[mitigation.metric].compute(counts, ("group",), positive=mitigation.positive, key=POSITIVE_KEY)
     return {
-        "setting": setting, "rows": n,
+        "setting": setting, "rows": n, "positive": found.positive,
         "accuracy": {"value": hits / n if n else None, "low": low, "high": high},
         "fairness": {"value": found.value, "low": found.low, "high": found.high, "reason": found.reason},
         "groups": [{"group": g.group, "n": g.n, "rates": g.rates} for g in found.groups],
@@ -53,6 +48,3 @@ def record(mitigation: Mitigation, chosen: str, points: Sequence[dict[str, Any]]
         **mitigation.model_dump(mode="json"), "chosen": chosen, "points": list(points), "note": note,
         "higher_is_fairer": metric.higher_is_better,
     }  # fmt: skip
-
-
-__all__ = ["groups_of", "held_back", "point", "record"]

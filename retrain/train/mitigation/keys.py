@@ -11,6 +11,7 @@ from monitor.spec.positive import ClassName
 from retrain.train.kinds import AnyTask
 
 MitigationMethod = Literal["reweigh", "resample", "threshold", "counterfactual_augmentation"]
+POSITIVE_KEY: Final = "retrain.recipe.mitigation.positive"
 STRENGTHS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 

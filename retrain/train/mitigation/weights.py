@@ -1,21 +1,22 @@
 """Weights of rows that make group and label independent, and rows drawn by them."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from core.arrays import Floats, Ints
+from monitor.fairness.grouping import MISSING
 
-PROTECTED = "protected_"  # how curated rows name their groups, as retrain.curate.select writes them
-NOBODY = "(missing)"
+PROTECTED: Final = "protected_"  # before the name of a protected column in curated rows
 
 
 def groups_of(rows: pl.DataFrame, by: Sequence[str]) -> pl.Series:
     """The group of each row, shape (rows,): the levels of the columns together; a missing one is a level of its own."""
-    nobody = pl.Series([NOBODY] * rows.height, dtype=pl.String)  # where rows are older than the column
+    nobody = pl.Series([MISSING] * rows.height, dtype=pl.String)  # where rows are older than the column
     parts = [
-        rows[PROTECTED + name].cast(pl.String).fill_null(NOBODY) if PROTECTED + name in rows.columns else nobody
+        rows[PROTECTED + name].cast(pl.String).fill_null(MISSING) if PROTECTED + name in rows.columns else nobody
         for name in by
     ]
     return parts[0] if len(parts) == 1 else pl.select(pl.concat_str(parts, separator=", ")).to_series()

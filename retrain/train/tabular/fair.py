@@ -1,5 +1,6 @@
 """Fairness in the training of a tabular model: weights or draws of its rows, and the trade-off over their strength."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -7,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from core.arrays import Floats
+from monitor.fairness.positive import positive_class
 from retrain.train.errors import DataError
 from retrain.train.mitigation import curve
-from retrain.train.mitigation.keys import STRENGTHS, Mitigation
+from retrain.train.mitigation.keys import POSITIVE_KEY, STRENGTHS, Mitigation
 from retrain.train.mitigation.weights import drawn_rows, groups_of, independent_weights
 from retrain.train.tabular.estimators import Tick
 from retrain.train.tabular.model import TableModel
@@ -80,6 +82,7 @@ def _with_thresholds(
             f"recipe.mitigation: threshold decides between two labels, the run has {len(config.labels)}; use reweigh",
             field="recipe.mitigation",
         )  # fmt: skip
+    positive = _positive(mitigation, config.labels)
     recipe, group = config.recipe, groups_of(rows, mitigation.by)
     held = curve.held_back(rows, group, mitigation.validation, recipe.seed)
     shown = np.zeros_like(held)
@@ -89,10 +92,6 @@ def _with_thresholds(
     model, _ = fit_table(
         recipe, config.columns, config.labels, kept.frame, kept.truth, threads=config.threads, tick=tick
     )
-    positive = mitigation.positive or config.labels[-1]
-    if positive not in config.labels:
-        raise DataError(f"recipe.mitigation.positive is {positive!r}, which is no label; choose from "
-                        f"{', '.join(config.labels)}", field="recipe.mitigation.positive")  # fmt: skip
     scores = model.scores(frame.filter(chooses))[:, config.labels.index(positive)]
     thresholds = choose_thresholds(mitigation, positive, scores, group.filter(chooses), rows["label"].filter(chooses))
     points = []
@@ -106,6 +105,14 @@ def _with_thresholds(
     record = curve.record(mitigation, f"strength {mitigation.strength:g}", points, note)
     record["thresholds"] = thresholds.document
     return replace(kept, thresholds=thresholds, record=record)
+
+
+def _positive(mitigation: Mitigation, labels: Sequence[str]) -> str:
+    """The label that counts as positive, as the trade-off reads it."""
+    found = positive_class(mitigation.positive, labels, key=POSITIVE_KEY)
+    if found.level is None or found.reason is not None:
+        raise DataError(f"recipe.mitigation.positive: {found.reason}", field="recipe.mitigation.positive")
+    return found.level
 
 
 def strength_curve(

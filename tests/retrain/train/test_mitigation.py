@@ -17,6 +17,7 @@ from retrain.train.mitigation.curve import held_back, point
 from retrain.train.mitigation.keys import METHODS, Mitigation
 from retrain.train.mitigation.texts import as_cells, weighed, with_swapped
 from retrain.train.mitigation.weights import drawn_rows, groups_of, independent_weights
+from retrain.train.tabular.fair import fair_rows
 from retrain.train.tabular.model import load_table
 from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.tabular.rows import as_texts
@@ -171,8 +172,26 @@ def test_the_rows_of_a_curve_are_a_share_of_each_group_and_label() -> None:
     held = held_back(rows, group, 0.25, seed=3)
     shares = rows.with_columns(pl.Series("held", held)).group_by("protected_sex", "label").agg(pl.col("held").mean())
     assert shares["held"].to_list() == pytest.approx([0.25] * 4, abs=0.05)
-    one = point(Mitigation(method="reweigh", by=("sex",)), "x", group[:5], ["yes"] * 5, ["yes"] * 5)
+    one = point(Mitigation(method="reweigh", by=("sex",), positive="yes"), "x", group[:5], ["yes"] * 5, ["yes"] * 5)
     assert "fewer than two groups" in one["fairness"]["reason"]
+
+
+def test_no_class_is_favoured_that_nobody_declared(tmp_path: Path) -> None:
+    group, answers = pl.Series(["f", "m"] * 60), ["no", "yes"] * 60
+    one = point(Mitigation(method="reweigh", by=("sex",)), "x", group, answers, answers)
+    assert (one["positive"], one["fairness"]["value"]) == (None, None)
+    assert "name it, such as `positive: no`, in retrain.recipe.mitigation.positive" in one["fairness"]["reason"]
+    one = point(Mitigation(method="reweigh", by=("sex",), positive="yes"), "x", group, answers, answers)
+    assert (one["positive"], one["fairness"]["value"]) == ("yes", 1.0)
+    config = TableRunConfig(
+        run_id="r", base_dir=tmp_path, recipe=recipe("lightgbm", mitigation={"method": "threshold", "by": ["sex"]}),
+        columns=COLUMNS, train=dataset(biased(200), tmp_path / "train.parquet"), labels=("no", "yes"),
+        eval=dataset(biased(99, 1), tmp_path / "eval.parquet"), output_dir=tmp_path / "out",
+        progress=tmp_path / "progress.jsonl",
+    )  # fmt: skip
+    rows = biased(200)
+    with pytest.raises(DataError, match="no positive class is declared; name it"):
+        fair_rows(config, rows, rows, lambda *_: None)
 
 
 WRONG = [
