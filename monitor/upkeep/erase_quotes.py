@@ -24,6 +24,7 @@ from governance.binding.withhold import mark_quoting
 from governance.erasure import Case
 from monitor import store
 from monitor.finding_tables import AlertFinding
+from monitor.levels import levels
 from monitor.notify import outbox
 from monitor.notify.tables import OutboxMessage
 from monitor.service import current_spec
@@ -41,9 +42,9 @@ from monitor.tables import (
     Window,
 )
 from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_erased
+from monitor.upkeep.erase_groups import counted_levels, levels_in, redact_counts, without_levels
 
-ERASED_MARK: Final = "(erased)"
-VALUE_KEYS: Final = ("detail", "group")  # keys whose text is a value of a row, unquoted
+VALUE_KEYS: Final = ("detail", "group", "between", "class")  # keys whose text is a value of a row, unquoted
 QUOTABLE_TYPES: Final = ("category", "boolean", "string", "text", "number")
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
@@ -60,7 +61,8 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
         resting = {row.id for row in references if rests_on_erased(db, row, erased, datasets)}
         everywhere = store.windows(db, current.model.id)
         windows = [w.id for w in everywhere if erased and (w.baseline_id in resting or held_erased(w, erased))]
-        found = {value for w in windows for value in _quoted_values(db, w)}
+        quoted = {value for w in windows for value in _quoted_values(db, w)}
+        found = levels_in(quoted, current.spec)
     with site.database.write() as db:  # they are judged again, from the rows that are left
         because_of_erasure(db, case.id)
         for verdict in db.scalars(select(LaterVerdict).where(LaterVerdict.window_id.in_(windows))):
@@ -76,7 +78,6 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
             queue.enqueue(db, WhyJob(alert_id=row.alert_id), now=site.clock.now(), dedupe_key=key)
     declared = json.dumps(current.spec.document, ensure_ascii=False)
     gone = {v for v in found if v and v not in declared} - _still_present(site, current.spec, found)
-    gone.discard(ERASED_MARK)
     if gone:
         with site.database.write() as db:
             mark_quoting(db, case.id, gone, site.clock.now())
@@ -91,6 +92,7 @@ def _quoted_values(db: Session, window_id: UUID) -> Iterator[str]:
     """Every text stored about a window that may be a value of a row."""
     for _, stored in _documents(db, window_id):
         yield from _values_in(stored)
+    yield from counted_levels(db, window_id)
     for measured in store.window_measurements(db, window_id):
         if "=" in measured.segment:
             yield _part(measured)
@@ -160,13 +162,17 @@ def _still_present(site: Site, spec: ModelSpec, values: Iterable[str]) -> set[st
                     found |= {text for number in left[name].drop_nulls() for text in numbers[number]}
                     continue
                 text = pl.col(name).cast(pl.String)
+                if column.type == "category":  # groups are named by levels, which may differ from what was sent
+                    kept = rows.select(text.unique()).collect()[name].drop_nulls()
+                    found |= {*kept, *levels(kept).drop_nulls()} & {*wanted}
+                    continue
                 left = rows.select(text.filter(text.is_in(wanted)).unique()).collect()
                 found |= set(left[name].drop_nulls().to_list())
     return found
 
 
 def _redact_window(db: Session, window_id: UUID, gone: set[str]) -> bool:
-    changed = False
+    changed = redact_counts(db, window_id, gone)
     for (row, field), stored in list(_documents(db, window_id)):
         without = _redacted(stored, gone)
         if without != stored:
@@ -182,7 +188,7 @@ def _redact_window(db: Session, window_id: UUID, gone: set[str]) -> bool:
 def _redacted(stored: Any, gone: set[str], key: str = "") -> Any:
     match stored:
         case str() if key in VALUE_KEYS:
-            return ERASED_MARK if stored in gone else stored
+            return without_levels(stored, gone)
         case str():
             for value in gone:
                 stored = stored.replace(repr(value), "an erased value")

@@ -15,13 +15,14 @@ from governance.binding.check import check_rows
 from governance.tables import LedgerBinding
 from governance.verify.rows import unpack
 from monitor import store
+from monitor.fairness.counts_codec import decode
 from monitor.ingest.otlp.tables import SpanText
 from monitor.jobs import confirm
 from monitor.notify.tables import OutboxMessage
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from monitor.tables import Window
+from monitor.tables import FairnessCounts, Window
 from retrain.runs.datasets import record_dataset
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
@@ -83,10 +84,16 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
         window = db.scalars(select(Window).order_by(Window.number)).first()
         message = db.scalars(select(OutboxMessage)).one()
         assert window is not None
+        counted = decode(db.scalars(select(FairnessCounts.data).where(FairnessCounts.window_id == window.id)).one())
+        groups = [m.details for m in store.window_measurements(db, window.id) if "between" in m.details]
         named = [
             m.details["faulty_rows"] for m in store.window_measurements(db, window.id) if "faulty_rows" in m.details
         ]
     assert [[value["detail"] for value in rows["values"]] for (rows,) in named] == [["(erased)", "web"]]
+    assert [found["between"] for found in groups] == [["channel=(erased) & age_band=30+", "channel=web & age_band=30+"]]
+    assert counted.rows == 100, "numbers stay as they were told"
+    assert sorted(counted.table["protected:channel"].unique()) == ["(erased)", "app", "web"]
+    assert "(erased)" not in counted.table["protected:age_band"]
     rest = "5.0 % to 9.0 % of rows; `age_band`: '30+': 40.0 % to 60.0 % of rows."
     assert window.sentence == f"Drift: `channel`: an erased value: {rest}"
     assert message.items == [{"sentence": window.sentence}]
