@@ -210,6 +210,10 @@ def _explanation(
 ) -> ExplanationOut:
     found = store.model(db, model)
     event = _event(site, model, event_id)
+    if opinions:  # refused here, for a job that fails would alarm the operators
+        from retrain.explain.tables import check_opinions  # polars, which only this question needs
+
+        check_opinions(in_force(site, db, found).spec, opinions)
     version = explained_version(site, db, found, event["version"])
     document, residual = _kept(site, db, found, event, version)
     withheld = document is not None and document.get("state") == "withheld"

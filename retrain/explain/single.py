@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from core.errors import InvalidError
 from core.jobs import Opinion
 from monitor.errors import EventNotFoundError
 from monitor.service import current_spec
@@ -17,7 +16,7 @@ from retrain.explain.basis import Basis
 from retrain.explain.kept import keep
 from retrain.explain.process import explained, first
 from retrain.explain.rows import explain_row
-from retrain.explain.tables import explains_tables
+from retrain.explain.tables import check_opinions, explains_tables
 
 
 def explain(
@@ -35,10 +34,9 @@ def explain(
             that the version can give.
     """
     with site.database.read() as db:
-        tables = explains_tables(current_spec(site, db, model_name).spec)
-    if tables and opinions:
-        raise InvalidError("second opinions are there for texts alone; ask without opinions", field="opinions")
-    if tables:
+        spec = current_spec(site, db, model_name).spec
+    check_opinions(spec, opinions)
+    if explains_tables(spec):
         explain_row(site, model_name, event_id, again=again)
         return
     with site.database.read() as db:

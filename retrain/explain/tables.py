@@ -1,7 +1,7 @@
 """With what decisions on typed columns are explained: the file or endpoint of the spec, or a version made here."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -44,6 +44,18 @@ def explains_tables(spec: ModelSpec) -> bool:
     if spec.explain is not None and spec.explain.brought:
         return True
     return spec.retrain is not None and not isinstance(Plan.of(spec).recipe, Recipe)
+
+
+def check_opinions(spec: ModelSpec, opinions: Sequence[str]) -> None:
+    """Refuse second opinions about decisions that are explained by columns, for there are none.
+
+    Raises:
+        InvalidError: some are asked for.
+    """
+    if opinions and explains_tables(spec):
+        raise InvalidError(
+            "second opinions are there for texts alone; ask without opinions", field="opinions", value=list(opinions)
+        )
 
 
 @dataclass(frozen=True, slots=True)
