@@ -1,4 +1,4 @@
-"""Ask for the explanation of one decision: which version is explained, and the job that does it."""
+"""Ask for the explanation or the reasons of one decision: which version is explained, and the job that does it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import queue
-from core.errors import ConflictError
-from core.jobs import ExplainJob, Opinion
+from core.errors import ConflictError, InvalidError
+from core.jobs import ExplainJob, Opinion, ReasonsJob
 from core.queue import Job
-from monitor.service import in_force
+from monitor.service import CurrentSpec, in_force
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store as retrained
@@ -54,6 +54,44 @@ def request_explanation(
     if last is None or last.state in ("done", "failed"):
         job = ExplainJob(model=model.name, event_id=event_id, opinions=opinions, again=again)
         queue.enqueue(db, job, now=site.clock.now(), dedupe_key=_key(model.name, event_id, opinions))
+
+
+class ReasonsFailedError(ConflictError):
+    code = "reasons_failed"
+
+
+def declared_reasons(current: CurrentSpec) -> None:
+    """Refuse to ask for reasons that no spec says how to tell.
+
+    Raises:
+        InvalidError: the spec declares none.
+    """
+    if current.spec.reasons is None:
+        raise InvalidError(
+            f"{current.spec.model} declares no reasons: say in `reasons` which decisions are adverse and how they are "
+            "told",
+            field="reasons", value=None,
+        )  # fmt: skip
+
+
+def newest_reasons_request(db: Session, model: str, event_id: str, revision: int) -> Job | None:
+    """The job that was asked for the reasons of a decision under a spec revision last, in whatever state."""
+    key = _reasons_key(model, event_id, revision)
+    return db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
+
+
+def request_reasons(site: Site, db: Session, model: str, event_id: str, revision: int, *, again: bool = False) -> None:
+    """Queue the computation once under a spec revision; a failed one is reported, not repeated silently."""
+    last = newest_reasons_request(db, model, event_id, revision)
+    if last is not None and last.state == "failed" and not again:
+        raise ReasonsFailedError(f"the reasons of this decision could not be computed: {last.error}", event_id=event_id)
+    if last is None or last.state in ("done", "failed"):
+        job = ReasonsJob(model=model, event_id=event_id, again=again)
+        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=_reasons_key(model, event_id, revision))
+
+
+def _reasons_key(model: str, event_id: str, revision: int) -> str:
+    return f"reasons:{model}:{revision}:{hashlib.sha256(event_id.encode()).hexdigest()}"  # ids may be longer than keys
 
 
 def _key(model: str, event_id: str, opinions: tuple[Opinion, ...]) -> str:

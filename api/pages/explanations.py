@@ -14,14 +14,21 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, ReadDb, SiteDep, StorableText
-from api.http.explaining import explained_version, newest_request, request_explanation
+from api.http.explaining import (
+    declared_reasons,
+    explained_version,
+    newest_reasons_request,
+    newest_request,
+    request_explanation,
+    request_reasons,
+)
 from api.http.protected import columns_for, reasons_for, refuse_explained_protected
 from api.pages.render import Form, PageRoute, page
 from core.errors import ForbiddenError, InvalidError
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.errors import EventNotFoundError
-from monitor.service import in_force
+from monitor.service import current_spec, in_force
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Explanation, ExplanationBlock
@@ -89,9 +96,12 @@ def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: E
     records = _of_blocks(site, in_force(site, db, model).spec, blocks, event) if blocks else records
     reasons = None if refused else reasons_for(site, db, caller, name, event_id)
     job = newest_request(db, name, event_id)
+    current = in_force(site, db, model)
+    asked = newest_reasons_request(db, name, event_id, current.revision) if reasons is None else None
     return page(
         "event.html", caller=caller, model=model, event_id=event_id, event=_plain(event), records=records,
-        reasons=None if reasons is None else _parts(reasons, DEEPEST), refused=refused,
+        reasons=None if reasons is None else _reasons(reasons), refused=refused, asked=asked,
+        declared=current.spec.reasons is not None,
         withheld=sorted(protected) if not may else [], job=job,
         version=version,
         api=f"/api/v1/models/{name}/explanations?{urlencode({'event_id': event_id})}",
@@ -102,14 +112,36 @@ def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: E
 def explain(caller: Reader, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     """Queue an explanation of the event that the form names."""
     refuse_explained_protected(site, db, caller, name)
+    event = _named(site, name, form)
+    request_explanation(site, db, store.model(db, name), event, again=True)
+    return RedirectResponse(f"/models/{name}/event?{urlencode({'event_id': event['event_id']})}", 303)
+
+
+@router.post("/models/{name}/event/reasons")
+def give_reasons(caller: Reader, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    """Queue the reasons of the decision that the form names."""
+    refuse_explained_protected(site, db, caller, name)
+    event = _named(site, name, form)
+    current = current_spec(site, db, name)
+    declared_reasons(current)
+    request_reasons(site, db, name, event["event_id"], current.revision, again=True)
+    return RedirectResponse(f"/models/{name}/event?{urlencode({'event_id': event['event_id']})}", 303)
+
+
+def _named(site: Site, name: str, form: Form) -> dict[str, Any]:
     event_id = form.get("event_id", "")
     if not event_id:
         raise InvalidError("event_id: is empty; give the id of an event", field="event_id", value="")
     event = site.events.event(name, event_id)
     if event is None:
         raise EventNotFoundError(name, event_id)
-    request_explanation(site, db, store.model(db, name), event, again=True)
-    return RedirectResponse(f"/models/{name}/event?{urlencode({'event_id': event_id})}", 303)
+    return event
+
+
+def _reasons(record: dict[str, Any]) -> tuple[RecordParts, RecordParts]:
+    """What the record says of the decision; and the rest of it, which that follows from."""
+    rest = {key: value for key, value in record.items() if key != "result"}
+    return _parts(record["result"], DEEPEST), _parts(rest, DEEPEST)
 
 
 def _records(
@@ -182,6 +214,8 @@ def _cell(value: Any) -> Any:
     """A number stays one, so that it is printed as one; a boolean and what is nested become text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
+        return _listed(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 

@@ -1,25 +1,20 @@
 """Routes for the reasons of decisions, the tables that tell them, and what columns count over time."""
 
-import hashlib
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from pydantic import Field
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Out, Page, ReadDb, SiteDep
+from api.http.explaining import declared_reasons, request_reasons
 from api.http.protected import reasons_for
 from api.routes.events import read_event
 from api.routes.monitoring import MeasurementOut, MeasurementQuery
-from core import queue
 from core.clock import check_period
-from core.errors import ConflictError, InvalidError
-from core.jobs import ReasonsJob
-from core.queue import Job
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.errors import EventNotFoundError
@@ -61,10 +56,6 @@ class AttributionsOut(Out):
     declared: bool
     items: list[MeasurementOut]
     next: str | None
-
-
-class ReasonsFailedError(ConflictError):
-    code = "reasons_failed"
 
 
 @router.get("/reasons", responses={202: {"model": ReasonsOut}, 409: {}})
@@ -135,13 +126,9 @@ def _reasons(
     record = reasons_for(site, db, caller, model, event_id)
     stale = record is not None and record["result"]["state"] != "issued" and record["spec_revision"] != current.revision
     if record is None or stale or (again and record["result"]["state"] == "withheld"):
-        if current.spec.reasons is None:
-            raise InvalidError(
-                f"{model} declares no reasons: say in `reasons` which decisions are adverse and how they are told",
-                field="reasons", value=None,
-            )  # fmt: skip
+        declared_reasons(current)
         with site.database.write() as writing:
-            _request(site, writing, model, event_id, current.revision, again)
+            request_reasons(site, writing, model, event_id, current.revision, again=again)
         response.status_code = 202
         return ReasonsOut(event_id=event_id, state="queued")
     result = record["result"]
@@ -149,14 +136,3 @@ def _reasons(
         event_id=event_id, state=result["state"], why=result["why"], codes=result["codes"],
         findings=result["findings"], counterfactuals=record.get("counterfactuals"), record=record,
     )  # fmt: skip
-
-
-def _request(site: Site, db: Session, model: str, event_id: str, revision: int, again: bool) -> None:
-    """Queue the computation once under a spec revision; a failed one is reported, not repeated silently."""
-    key = f"reasons:{model}:{revision}:{hashlib.sha256(event_id.encode()).hexdigest()}"  # ids may be longer than keys
-    last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
-    if last is not None and last.state == "failed" and not again:
-        raise ReasonsFailedError(f"the reasons of this decision could not be computed: {last.error}", event_id=event_id)
-    if last is None or last.state in ("done", "failed"):
-        job = ReasonsJob(model=model, event_id=event_id, again=again)
-        queue.enqueue(db, job, now=site.clock.now(), dedupe_key=key)

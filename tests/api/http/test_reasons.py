@@ -95,6 +95,36 @@ def test_reasons_are_asked_for_kept_and_shown_without_what_is_protected(site: Si
 
 
 @SQLITE_FIRST
+def test_the_page_of_a_decision_asks_for_its_reasons_and_shows_them_first(site: Site) -> None:
+    page, html = "/models/loans/event", {"Accept": "text/html"}
+    with TestClient(create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"} | html) as client:
+        assert client.put(MODEL, json=SPEC).status_code == 201
+        row = {"event_id": "e0", "ts": "2026-01-05T00:00:00Z", "version": "v1", "income": 2.0, "debt": 5.0,
+               "age": 70.0, "decision": False}  # fmt: skip
+        assert client.post(f"{MODEL}/events", json=[row]).json()["accepted"] == 1
+        assert "<button>Give reasons</button>" in client.get(page, params={"event_id": "e0"}).text
+        asked = client.post(f"{page}/reasons", data={"event_id": "e0"}, headers={"Sec-Fetch-Site": "same-origin"})
+        assert "The reasons are being computed." in asked.text
+        assert client.post(f"{page}/reasons", data={"event_id": "e9"}).status_code == 404
+        record(site, "e0")
+        shown = client.get(page, params={"event_id": "e0"}).text
+        assert "Give reasons" not in shown
+        assert shown.index("Income is too low") < shown.index("What they follow from") < shown.index("table digest")
+
+
+@SQLITE_FIRST
+def test_second_opinions_about_columns_are_refused_before_any_job_is_queued(site: Site) -> None:
+    with TestClient(create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"}) as client:
+        brought = {"model": "sha256:" + "0" * 64, "features": ["income", "debt"], "outputs": ["false", "true"]}
+        assert client.put(MODEL, json=SPEC | {"explain": brought}).status_code == 201
+        row = {"event_id": "e0", "ts": "2026-01-05T00:00:00Z", "version": "v1", "income": 2.0, "debt": 5.0,
+               "age": 70.0, "decision": False}  # fmt: skip
+        assert client.post(f"{MODEL}/events", json=[row]).json()["accepted"] == 1
+        answer = client.get(f"{MODEL}/events/e0/explanation", params={"opinions": "lime"})
+        assert (answer.status_code, answer.json().get("field")) == (422, "opinions")
+
+
+@SQLITE_FIRST
 def test_a_model_without_declared_reasons_says_what_to_declare(site: Site) -> None:
     plain = {k: v for k, v in SPEC.items() if k != "reasons"}
     with TestClient(create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"}) as client:
