@@ -13,6 +13,7 @@ from core.clock import SystemClock
 from reports.facts.fairness_chart import CORE
 
 WRONG: Final = 1  # exit code of "not fair" and "cannot say"
+MOST_GROUPS: Final = 30  # in a table
 
 
 def fairness(
@@ -70,9 +71,11 @@ def _print(found: Mapping[str, Any]) -> None:
                     cell["group"] + (" (small)" if cell["small"] else ""), f"{cell['n']:,}", f"{cell['labelled']:,}",
                     *(_rate(rate) for rate in cell["rates"] if rate["rate"] in rates),
                 )
-                for cell in cells
+                for cell in cells[:MOST_GROUPS]
             ),
         )  # fmt: skip
+        if len(cells) > MOST_GROUPS:
+            console.print(f"The first {MOST_GROUPS} of {len(cells):,} groups; --json has all.", markup=False)
 
 
 def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:

@@ -42,7 +42,10 @@ def of_event(
     if answer["why"]:
         console.print(f"No reasons ({answer['state']}): {answer['why']}.", markup=False, soft_wrap=True)
     else:
-        rows = [code | {"features": ", ".join(code["features"])} for code in answer["codes"]]
+        rows = [
+            code | {"features": ", ".join(code["features"]), "contribution": f"{code['contribution']:+.4f}"}
+            for code in answer["codes"]
+        ]
         emit_rows(rows, ("code", "text", "features", "contribution"), title=f"Reasons of {event_id}", empty="None.")
     for finding in answer["findings"]:
         console.print(f"Finding: {finding['sentence']}.", markup=False, soft_wrap=True)
