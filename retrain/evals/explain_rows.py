@@ -98,7 +98,7 @@ def served_of(config: RowsConfig, rows: pl.DataFrame) -> Served:
         from retrain.evals.served.endpoint import Endpoint, read_endpoint
 
         place = config.endpoint
-        return read_endpoint(Endpoint(place.name, place.url, place.timeout_s), config.declared, sample)
+        return read_endpoint(Endpoint(place.name, place.url, place.timeout_s, rows.height), config.declared, sample)
     assert config.file is not None
     return _of_file(config.file, config.format, config.declared, sample)
 

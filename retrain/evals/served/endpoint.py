@@ -32,7 +32,7 @@ from retrain.evals.served.base import (
 
 ROWS: Final = 500  # of one request
 MAX_ANSWER: Final = 4 << 20  # bytes
-ALL: Final = 10  # requests of one explanation may together take so many times the limit of one
+ALL: Final = 10.0  # requests of one explanation may together take so many times the limit of one
 
 
 class EndpointError(InvalidError):
@@ -43,11 +43,17 @@ class EndpointError(InvalidError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`url` may hold a user and a password, or a token alone as the password: they are sent, and never shown."""
+    """`url` may hold a user and a password, or a token alone as the password: they are sent, and never shown.
+    `rows`: how many are explained, each of which may take ALL times the limit of one request."""
 
     name: str
     url: str
     timeout_s: float
+    rows: int = 1
+
+    @property
+    def whole_s(self) -> float:
+        return ALL * self.timeout_s * max(1, self.rows)
 
     def ask(self, frame: pl.DataFrame, until: float) -> list[Any]:
         """The scores of up to ROWS rows, as JSON gave them.
@@ -60,7 +66,7 @@ class Endpoint:
         left = min(self.timeout_s, until - time.monotonic())
         if left <= 0:
             raise self._error(
-                f"its answers took more than {ALL * self.timeout_s:g} s in all; give explain.budget less, or "
+                f"its answers took more than {self.whole_s:g} s in all; give explain.budget less, or "
                 "explain.timeout more"
             )
         sent = headers | {
@@ -100,7 +106,7 @@ def read_endpoint(endpoint: Endpoint, declared: Declared, sample: pl.DataFrame) 
     """The endpoint as a model; how many scores a row has, and whether they are probabilities, is asked of it
     once, with `sample`."""
     columns = features_of(declared, None, len(declared.features or declared.inputs))
-    until = time.monotonic() + ALL * endpoint.timeout_s
+    until = time.monotonic() + endpoint.whole_s
     width: list[int] = []
 
     def raw(frame: pl.DataFrame) -> Floats:

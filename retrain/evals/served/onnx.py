@@ -57,9 +57,9 @@ def read_onnx(path: Path, declared: Declared, sample: pl.DataFrame) -> Served:
             f"explain.model: onnxruntime cannot load the file ({said})", field="explain.model"
         ) from error
     inputs = session.get_inputs()
-    if others := [one.name for one in inputs if one.type not in _TYPES]:
-        raise UnreadableModelError(f"explain.model: input {others[0]} has type {inputs[0].type}; rows of columns are "
-                                   "numbers or texts", field="explain.model")  # fmt: skip
+    if others := [one for one in inputs if one.type not in _TYPES]:
+        raise UnreadableModelError(f"explain.model: input {others[0].name} has type {others[0].type}; rows "
+                                   "of columns are numbers or texts", field="explain.model")  # fmt: skip
     if len(inputs) == 1:
         width = inputs[0].shape[1] if len(inputs[0].shape) > 1 and isinstance(inputs[0].shape[1], int) else None
         columns = features_of(declared, None, width or len(declared.features or declared.inputs))

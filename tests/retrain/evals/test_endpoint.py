@@ -53,6 +53,12 @@ def test_what_is_no_answer_of_an_endpoint_is_named(answer: Answer, words: str) -
     assert time.monotonic() - begun < 3.5
 
 
+def test_the_time_of_all_requests_grows_with_the_rows_explained() -> None:
+    endpoint = Endpoint("scores", "http://localhost/score", 1.0, rows=300)
+    with pytest.raises(EndpointError, match="its answers took more than 3000 s in all"):
+        endpoint.ask(loans(1), until=time.monotonic())
+
+
 def test_one_margin_between_0_and_1_is_no_probability(tmp_path: Path) -> None:
     columns = (TableColumn(name="age", type="number"), TableColumn(name="owner", type="boolean"))
     for name, ages in (("rows", [40.0]), ("background", [20.0, 60.0, None])):
