@@ -19,8 +19,6 @@ from governance import erasure
 from governance.ledger.read import ledger_entries
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from monitor.alerts.incidents import incident_for, note
-from monitor.fairness.counts import count
-from monitor.fairness.grouping import Grouping
 from monitor.notify.tables import OutboxMessage
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -28,7 +26,6 @@ from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
 from monitor.tables import Alert, AlertWindow, Dataset, Explanation, Measurement, Window
 from monitor.windows.evaluate import evaluate
-from monitor.windows.period_counts import store_counts
 from retrain import store
 from retrain.registry.versions import register_candidate
 from retrain.runs.datasets import record_dataset
@@ -182,15 +179,7 @@ def confirmed(site: Site) -> None:
         measured = db.scalars(select(Measurement).where(Measurement.window_id == window.id)).first()
         assert measured is not None
         values = [{"column": "channel", "detail": value} for value in (CHANNEL, "web")]
-        groups = [f"channel={value} & age_band=30+" for value in (CHANNEL, "web")]
-        measured.details = measured.details | {
-            "faulty_rows": [{"rows": 9, "values": values}], "groups": [{"group": name} for name in groups],
-            "between": groups,
-        }  # fmt: skip
-        rows = site.events.events(world.NAME, to_seq=100)
-        store_counts(
-            db, window, count(rows, Grouping(("channel", "age_band")), prediction=rows["intent"]), site.clock.now()
-        )
+        measured.details = measured.details | {"faulty_rows": [{"rows": 9, "values": values}]}
         now = site.clock.now()
         incident = incident_for(db, window.model_id, from_ts=now, to_ts=now, headline=said, severity="warning", now=now)
         alert = Alert(

@@ -15,7 +15,9 @@ from governance.binding.check import check_rows
 from governance.tables import LedgerBinding
 from governance.verify.rows import unpack
 from monitor import store
+from monitor.fairness.counts import count
 from monitor.fairness.counts_codec import decode
+from monitor.fairness.grouping import Grouping
 from monitor.ingest.otlp.tables import SpanText
 from monitor.jobs import confirm
 from monitor.notify.tables import OutboxMessage
@@ -23,6 +25,7 @@ from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import FairnessCounts, Window
+from monitor.windows.period_counts import store_counts
 from retrain.runs.datasets import record_dataset
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
@@ -43,6 +46,19 @@ from tests.retrain.erasure.person import (
 )
 
 
+def grouped(site: Site) -> None:
+    """The first window, as if her channel were a protected column."""
+    rows = site.events.events(world.NAME, to_seq=100)
+    counts = count(rows, Grouping(("channel", "age_band")), prediction=rows["intent"])
+    names = [f"channel={value} & age_band=30+" for value in (CHANNEL, "web")]
+    with site.database.write() as db:
+        window = db.scalars(select(Window).order_by(Window.number)).first()
+        assert window is not None
+        store_counts(db, window, counts, site.clock.now())
+        measured = store.window_measurements(db, window.id)[0]
+        measured.details = measured.details | {"groups": [{"group": name} for name in names], "between": names}
+
+
 @SQLITE_FIRST
 def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_in: Site) -> None:
     home = lived_in.settings.home_dir
@@ -52,6 +68,7 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     with lived_in.database.write() as db:  # a text that came as a log record and waits
         waits = {"columns": {"text": MARKER}, "times": {}, "received_at": lived_in.clock.now()}
         db.add(SpanText(model_id=store.model(db, world.NAME).id, event_id=HERS[0], **waits))
+    grouped(lived_in)
     before = lived_in.events.events(world.NAME)
     old = {row.id: row.digest for row in datasets(lived_in)}
     proof = erase(lived_in)
