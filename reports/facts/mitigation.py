@@ -46,6 +46,8 @@ def trade_off(metrics: Record, evaluation: Record) -> TradeOff | None:
     what = f"{str(found.get('method')).replace('_', ' ')} by {by}"
     if found.get("method") in ("reweigh", "resample"):
         what += f", strength {number(found.get('strength'))}"
+    if found.get("positive"):
+        what += f", rates of {found['positive']}"
     return TradeOff(
         what, str(found.get("metric")).replace("_", " "), caution_of(found), str(found.get("note") or ""), tuple(points)
     )

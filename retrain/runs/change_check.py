@@ -148,7 +148,8 @@ def _mitigated(evidence: Mapping[str, Any]) -> Iterator[str]:
     found = (evidence["record"] or {}).get("mitigation")
     if found is None:
         return
-    yield f"Mitigation: {found['method'].replace('_', ' ')} by {', '.join(found['by'])}."
+    rates = f" Rates are those of `{found['positive']}`." if found.get("positive") else ""
+    yield f"Mitigation: {found['method'].replace('_', ' ')} by {', '.join(found['by'])}.{rates}"
     if caution := caution_of(found):
         yield f"Note: {caution}."
     if points := found.get("points"):

@@ -179,14 +179,16 @@ def test_a_mitigated_run_shows_its_trade_off_before_anybody_approves_it(small: S
         card = card_of(small, db, world.NAME, "v2")
         told = [e for e in ledger_rows(db, limit=1000, subject=f"run:{run_id}") if '"kind":"run.trained"' in e.entry]
         traded = trade_off(run.metrics, run.evaluation)
-    assert "Mitigation: reweigh by region." in as_markdown(document)
+    assert "Mitigation: reweigh by region. Rates are those of `yes`." in as_markdown(document)
     assert "| strength 1 (chosen) |" in as_markdown(document)
     assert any("Its training was mitigated: reweigh by region" in line for line in card["limits"])
     assert '"method":"reweigh"' in told[0].entry
     assert traded is not None
     assert [p.chosen for p in traded.points[:5]] == [False, False, False, False, True]
     page = TestClient(create_app(small), cookies={COOKIE: _session(small)}).get(f"/runs/{run_id}").text
-    assert page.index("Mitigation: reweigh by region, strength 1") < page.index(">Decide<")
+    assert (
+        page.index("Mitigation: reweigh by region, strength 1") < page.index(", rates of yes") < page.index(">Decide<")
+    )
 
 
 @pytest.mark.slow
