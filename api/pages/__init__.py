@@ -1,12 +1,20 @@
-"""Web pages: server-rendered, readable before any script runs, nothing from elsewhere."""
+"""Web pages, a folder for each family: server-rendered, readable before any script runs, nothing from elsewhere."""
 
 from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages import actions, channels, details, explanations, fairness, governing, lineage, models, people, session
+from api.pages import alerts, events, ledger, lineage, models, overview, reports, runs, settings, sign_in
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-    session.router, models.router, fairness.router, explanations.router, lineage.router, details.router,
-    channels.router, actions.router, governing.router, people.router,
-)  # fmt: skip
+    *sign_in.ROUTERS,
+    *overview.ROUTERS,
+    *models.ROUTERS,
+    *events.ROUTERS,
+    *lineage.ROUTERS,
+    *alerts.ROUTERS,
+    *runs.ROUTERS,
+    *ledger.ROUTERS,
+    *reports.ROUTERS,
+    *settings.ROUTERS,
+)

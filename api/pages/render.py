@@ -6,20 +6,17 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final
-from urllib.parse import parse_qsl
+from typing import Any, Final
 
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from api.http.deps import body_of
 from api.http.errors import status_of
-from core.errors import AppError, InvalidError, UnauthenticatedError
-from core.text import unfit
+from core.errors import AppError, UnauthenticatedError
 from governance.access.roles import Caller, Permission
 from reports.charts.text import number
 from reports.facts import runs
@@ -55,7 +52,7 @@ def _fingerprint(name: str) -> str:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     found = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"), autoescape=select_autoescape(default=True),
+        loader=FileSystemLoader((FOLDER / "templates", FOLDER)), autoescape=select_autoescape(default=True),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.filters.update(
@@ -139,19 +136,3 @@ class PageRoute(APIRoute):
                 return page("error.html", caller=None, status=422, message=message, code="invalid_request")
 
         return answer
-
-
-def _fields(
-    body: Annotated[bytes, Depends(body_of("application/x-www-form-urlencoded", limit_mb=1))],
-) -> dict[str, str]:
-    try:
-        fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100))
-    except ValueError as error:
-        raise InvalidError("the form has more than 100 fields", field="form") from error
-    for name, text in fields.items():
-        if reason := unfit(text):
-            raise InvalidError(f"{name[:100]!r} {reason}", field=name[:100])
-    return fields
-
-
-Form = Annotated[dict[str, str], Depends(_fields)]

@@ -42,5 +42,5 @@ def test_the_commands_of_the_empty_page_run_as_pasted(start_server: Callable[...
 def test_the_names_in_the_commands_are_settings_and_do_not_break_the_command_line() -> None:
     """`ASSAY_KEY`, which the page once named, is refused by every `assay` command as an unknown setting."""
     known = {name for name, _ in variables()}
-    template = (Path(__file__).parents[3] / "api/pages/templates/overview.html").read_text()
+    template = (Path(__file__).parents[3] / "api/pages/overview/overview.html").read_text()
     assert set(re.findall(r"\bASSAY_\w+", template)) <= known

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from api.http.auth import forget_callers, requires
 from api.http.deps import Db, ReadDb, SiteDep
 from api.http.reach import Reach
-from api.pages.render import Form, PageRoute, page
+from api.pages.forms import Form
+from api.pages.render import PageRoute, page
 from core.errors import InvalidError
 from governance.access import people
 from governance.access.api_keys import create_key, revoke_key
@@ -93,7 +94,7 @@ def _page(
     db.flush()
     lines = access_review(db, site.clock.now(), request.app.state.used)
     return page(
-        "people.html", caller=caller, people=[line for line in lines if line["kind"] == "person"],
+        "settings/people.html", caller=caller, people=[line for line in lines if line["kind"] == "person"],
         keys=[line for line in lines if line["kind"] == "key"], roles=[role.value for role in Role], said=said,
         secret=secret, provider=site.settings.oidc.name if site.settings.oidc.issuer else None,
         by_groups=bool(site.settings.oidc.roles),

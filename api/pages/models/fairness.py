@@ -43,7 +43,7 @@ def fairness_page(
     chosen = {"by": by, "depth": depth, "positive": positive, "metric": metric}
     whole = {"from": found.start.isoformat(), "to": found.end.isoformat(), **{k: v for k, v in chosen.items() if v}}
     return page(
-        "fairness.html", caller=caller, fair=found, wide=wide, narrow=narrow, data=drawn is not None,
+        "models/fairness.html", caller=caller, fair=found, wide=wide, narrow=narrow, data=drawn is not None,
         by_groups=_tables(found),
         asked=_asked(found, by, metric), columns=spec.with_role("protected"),
         metrics=sorted({rule.metric for rule in spec.monitors.fairness} | {d.metric for d in found.disparities}),

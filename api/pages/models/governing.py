@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, SiteDep
-from api.pages.actions import reason_of
-from api.pages.render import Form, PageRoute
+from api.pages.forms import Form, reason_of
+from api.pages.render import PageRoute
 from governance.access.roles import Caller, Permission
 from governance.access.signers import Signer
 from governance.policy import changes

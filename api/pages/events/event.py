@@ -23,7 +23,8 @@ from api.http.explaining import (
     request_reasons,
 )
 from api.http.protected import columns_for, reasons_for, refuse_explained_protected
-from api.pages.render import Form, PageRoute, page
+from api.pages.forms import Form
+from api.pages.render import PageRoute, page
 from core.errors import ForbiddenError, InvalidError
 from governance.access.roles import Caller, Permission
 from monitor import store
@@ -99,7 +100,7 @@ def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: E
     current = in_force(site, db, model)
     asked = newest_reasons_request(db, name, event_id, current.revision) if reasons is None else None
     return page(
-        "event.html", caller=caller, model=model, event_id=event_id, event=_plain(event), records=records,
+        "events/event.html", caller=caller, model=model, event_id=event_id, event=_plain(event), records=records,
         reasons=None if reasons is None else _reasons(reasons), refused=refused, asked=asked,
         declared=current.spec.reasons is not None,
         withheld=sorted(protected) if not may else [], job=job,

@@ -45,7 +45,7 @@ def retry(
 
 def _page(site: Site, db: Session, caller: Caller, tested: tuple[str, Outcome] | None = None) -> HTMLResponse:
     return page(
-        "channels.html", caller=caller, channels=list(channels(site.settings).values()),
+        "settings/channels.html", caller=caller, channels=list(channels(site.settings).values()),
         backlogs=outbox.backlogs(site, db), tested=tested, dead=outbox.listed(db, state="dead", limit=SHOWN),
         retrying=outbox.listed(db, state="retrying", limit=SHOWN), held=outbox.listed(db, state="held", limit=SHOWN),
         maintenance=maintenance.listed(db, since=site.clock.now()), heartbeat=site.settings.heartbeat.url is not None,

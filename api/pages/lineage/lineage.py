@@ -37,7 +37,7 @@ def lineage_page(
     may = caller.may(Permission.EVENTS_READ)
     found = ended_up_in(site, db, model, event_id=event) if event and may else None
     return page(
-        "lineage.html", caller=caller, model=model, sources=sources, of=of, direction=direction, event=event,
+        "lineage/lineage.html", caller=caller, model=model, sources=sources, of=of, direction=direction, event=event,
         nodes=[one | {"shown": _shortened(one["name"])} for one in document["nodes"][::-1]], found=found, may=may,
     )  # fmt: skip
 

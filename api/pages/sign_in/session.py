@@ -6,7 +6,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from api.http import sign_in
 from api.http.deps import SiteDep
 from api.http.oidc import Provider, ProviderDownError
-from api.pages.render import STATIC, Form, PageRoute, page, static
+from api.pages.forms import Form
+from api.pages.render import STATIC, PageRoute, page, static
 from core.errors import InvalidError, NotFoundError, UnauthenticatedError
 from governance.access.attempts import LockedError
 from governance.access.provider_people import NoRightsError
@@ -51,7 +52,7 @@ def set_up(request: Request, site: SiteDep, form: Form) -> Response:
     password = form.get("password")
     if password is not None and password != form.get("again"):
         problem = "the two passwords are not the same"
-    answer = page("signed_in.html", caller=None, next=target)
+    answer = page("sign_in/signed_in.html", caller=None, next=target)
     try:
         if problem is None:
             sign_in.after_enrolment(site, request, answer, form.get("form", ""), password, form.get("code", ""))
@@ -85,7 +86,7 @@ def from_provider(request: Request, site: SiteDep) -> Response:
         status = {NoRightsError: 403, ProviderDownError: 503}.get(type(error), 401)
         return _form(site, "/", error.message, status=status)
     # A page of our own leads on: a browser that comes from elsewhere sends no strict cookie after a redirect.
-    shown = page("signed_in.html", caller=None, next=target)
+    shown = page("sign_in/signed_in.html", caller=None, next=target)
     for name, value in answer.raw_headers:
         if name == b"set-cookie":
             shown.raw_headers.append((name, value))
@@ -119,7 +120,7 @@ def _form(site: Site, target: str, problem: str | None, status: int = 200) -> HT
     with site.database.read() as db:
         people = any_password(db)  # where people have passwords, their form comes first
     return page(
-        "login.html", caller=None, status=status, next=target, problem=problem, hours=server.session_hours,
+        "sign_in/login.html", caller=None, status=status, next=target, problem=problem, hours=server.session_hours,
         idle_minutes=server.session_idle_minutes, provider=oidc.name if oidc.issuer else None,
         people=people,
     )  # fmt: skip
@@ -133,7 +134,7 @@ def _locked(site: Site, target: str, error: LockedError) -> HTMLResponse:
 
 def _enrolment(site: Site, asked: Enrolment, target: str) -> HTMLResponse:
     return page(
-        "enrol.html", caller=None, asked=asked, next=target, least=site.settings.access.password_length,
+        "sign_in/enrol.html", caller=None, asked=asked, next=target, least=site.settings.access.password_length,
         installation=site.settings.ledger.origin,
     )  # fmt: skip
 

@@ -1,0 +1,30 @@
+"""The page of a ledger entry."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import HTMLResponse
+
+from api.http.auth import requires
+from api.http.deps import MAX_INDEX, ReadDb, SiteDep
+from api.http.reach import Reach, require_entry
+from api.pages.render import PageRoute, page
+from governance.access.roles import Caller, Permission
+from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
+from reports import store
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+@router.get("/ledger/{index}")
+def entry_page(
+    caller: Annotated[Caller, requires(Permission.LEDGER_READ, Reach.LISTED)],
+    index: Annotated[int, Path(ge=0, le=MAX_INDEX)],
+    site: SiteDep,
+    db: ReadDb,
+) -> HTMLResponse:
+    require_entry(db, caller, index)
+    proof = inclusion_proof(db, index)
+    entry = store.entry(db, index)
+    head = latest_checkpoint(db)
+    return page("ledger/entry.html", caller=caller, entry=entry, proof=proof, head=head, vkey=site.keys.vkey)
