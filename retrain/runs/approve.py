@@ -8,9 +8,8 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.jobs import RunJob
-from governance.access.api_keys import key_named
 from governance.access.roles import Caller
-from governance.access.signers import Signer, signer, signer_line
+from governance.access.signers import Signer, signer_line
 from governance.policy.stops import refuse_while_stopped
 from monitor.site import Site
 from monitor.tables import Model
@@ -19,6 +18,7 @@ from retrain.errors import ApprovalError, EnvelopeError, NotGatedError, RulesCha
 from retrain.registry.promotion import promote_run
 from retrain.registry.standing import ATTESTED, standing_of
 from retrain.registry.versions import reject_candidate
+from retrain.runs.deciding import approval_refused, attestation_refused, person_of, unnamed
 from retrain.runs.record import record_run
 from retrain.runs.waiting import allow, wait
 from retrain.tables import Run
@@ -45,23 +45,10 @@ def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: s
     found = standing_of(db, run, site.clock.now())
     if blocked := found.rules.blocked():
         raise NotGatedError(run.candidate_version or "", blocked)
-    if found.nameless_starter is not None:
-        raise ApprovalError(f"nobody may approve run {run_id} yet: {found.nameless_starter}", actor=who.actor)
-    if found.starter is not None and who.marks & found.starter.marks:
-        raise ApprovalError(
-            f"{who.named} started run {run_id} and may not approve it; ask somebody else", actor=who.actor
-        )
+    if why := approval_refused(run, found, who):
+        raise ApprovalError(why, actor=who.actor)
     if run.outside:
         return allow(site, db, run, who, reason)
-    if same := next((s for s in found.counted.by if s.marks & who.marks), None):
-        raise ApprovalError(
-            f"{who.named} has approved run {run_id} already, as {same.named}; a different person is needed",
-            actor=who.actor,
-        )
-    if same := next((s for s in found.attested.by if s.marks & who.marks), None):
-        raise ApprovalError(
-            f"{who.named} has attested run {run_id}, as {same.named}; a different person approves it", actor=who.actor
-        )
     given = signer_line(who) | {
         "at": site.clock.now().isoformat(), "reason": reason, "spec_revision": model.revision,
         "terms": found.rules.terms, "covers": found.covers,
@@ -100,20 +87,9 @@ def attest_run(site: Site, db: Session, run_id: UUID, caller: Caller, statement:
             )
     model = db.get_one(Model, run.model_id, with_for_update=True)
     refuse_while_stopped(db, model.name, f"an attestation of run {run_id}")
-    if run.outside:
-        raise ApprovalError(f"run {run_id} is outside its limits and has no candidate to attest yet")
     who, found = _person(db, caller), standing_of(db, run, site.clock.now())
-    if found.nameless_starter is not None:
-        raise ApprovalError(f"nobody may attest run {run_id} yet: {found.nameless_starter}", actor=who.actor)
-    others = [("started", found.starter)] if found.starter is not None else []
-    others += [("approved", s) for s in found.counted.by]
-    others += [("attested", s) for s in found.attested.by]
-    for did, other in others:
-        if who.marks & other.marks:
-            raise ApprovalError(
-                f"{who.named} {did} run {run_id} as {other.named} and may not attest it; a validator is another person",
-                actor=who.actor,
-            )
+    if why := attestation_refused(run, found, who):
+        raise ApprovalError(why, actor=who.actor)
     body = signer_line(who) | {
         "statement": statement.strip(), "evidence": evidence.strip(), "spec_revision": model.revision,
         "terms": found.rules.terms, "covers": found.covers,
@@ -167,7 +143,7 @@ def reject_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: st
     run = _waiting(db, run_id)
     if not reason.strip():
         raise ApprovalError("a rejection needs a reason", field="reason")
-    who = signer(db, caller.name, caller.prefix, caller.owner)
+    who = person_of(db, caller)
     body = signer_line(who) | {"reason": reason}
     close_rejected(site, db, run, caller.name, f"rejected by {who.named}: {reason}", body)
     return run
@@ -188,14 +164,7 @@ def _waiting(db: Session, run_id: UUID) -> Run:
 
 def _person(db: Session, caller: Caller) -> Signer:
     """The person who approves, as the keys say now: what a request was let in with may be a second old."""
-    row = key_named(db, caller.name)
-    if row is not None and row.revoked_at is not None:
-        raise ApprovalError(f"key {caller.name} was revoked; approve with another key", actor=caller.name)
-    who = signer(db, caller.name, caller.prefix, caller.owner)
-    if not who.owners:
-        raise ApprovalError(
-            f"key {caller.name} has no declared owner, and approvals count people; an admin declares who holds it: "
-            f"assay keys own {caller.prefix} --owner NAME",
-            actor=caller.name, key=caller.prefix,
-        )  # fmt: skip
+    who = person_of(db, caller)
+    if why := unnamed(db, caller, who):
+        raise ApprovalError(why, actor=caller.name, key=caller.prefix)
     return who

@@ -1,9 +1,9 @@
-"""The page of a retraining run, and who lets it through."""
+"""Runs: the list, the page of one, and what waits for people to decide."""
 
 from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages.runs import run
+from api.pages.runs import approvals, run
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (run.router,)
+ROUTERS: Final[tuple[APIRouter, ...]] = (approvals.router, run.router)
