@@ -54,6 +54,7 @@ class Requires:
         caller = _cached_caller(request)
         if caller is None:
             caller = await run_in_threadpool(_look_up_caller, request, request.app.state.site)
+        request.state.caller = caller
         try:
             require(caller, self.permission)
             if ids := within_reach(caller, self.reach, request):

@@ -16,6 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup, escape
 
 from api.http.errors import status_of
+from api.pages import vega
+from api.pages.navigation import PATH, navigation
 from core.errors import AppError, UnauthenticatedError
 from governance.access.roles import Caller, Permission
 from reports.charts.text import number
@@ -30,7 +32,10 @@ POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-STATIC: Final = {"assay.css": "text/css; charset=utf-8", "assay.js": "text/javascript; charset=utf-8"}
+STATIC: Final = {
+    "assay.css": "text/css; charset=utf-8", "assay.js": "text/javascript; charset=utf-8",
+    "charts.js": "text/javascript; charset=utf-8",
+}  # fmt: skip
 SHAPES: Final = {
     "ok": "●", "alarm": "▲", "unknown": "×", "open": "▲", "acknowledged": "◐", "resolved": "●", "pass": "●",
     "fail": "▲", "critical": "▲", "warning": "△", "info": "○",
@@ -62,9 +67,11 @@ def _environment() -> Environment:
         said=said,
         nopath=without_paths,
         words=lambda text: str(text).replace("_", " "),
+        in_script=in_script,
     )  # fmt: skip
     found.globals.update(
-        static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission, brief=brief_words,
+        static=lambda name: f"/static/{name}?v={_fingerprint(name)}",
+        vega=lambda: f"/static/{vega.NAME}?v={vega.fingerprint()}", Permission=Permission, brief=brief_words,
         held=held_words, column_words=column_words, unit_words=unit_words,
         unit_of=unit_of, mean_words=mean_words, source=runs.source,
     )  # fmt: skip
@@ -92,6 +99,12 @@ def said(sentence: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
+def in_script(document: Any) -> Markup:
+    """JSON that can stand within a script element: no text of it can end the element."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 - escaped here
+
+
 def mark(word: str) -> Markup:
     """A status by shape, colour and word."""
     shape = SHAPES.get(word, "○")
@@ -109,12 +122,18 @@ def shape(word: str) -> Markup:
 
 def page(template: str, *, caller: Caller | None, status: int = 200, **facts: Any) -> HTMLResponse:
     """A rendered page with the headers every page carries."""
-    html = _environment().get_template(template).render(caller=caller, **facts)
+    html = _environment().get_template(template).render(caller=caller, entries=navigation(caller, template), **facts)
     headers = {
         "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
         "Cache-Control": "private, no-store",
     }  # fmt: skip
     return HTMLResponse(html, status, headers)
+
+
+def refused(request: Request, status: int, code: str, message: str) -> HTMLResponse:
+    """The page of an error, with the navigation of the caller where the route had found one."""
+    caller = getattr(request.state, "caller", None)
+    return page("error.html", caller=caller, status=status, message=message, code=code)
 
 
 class PageRoute(APIRoute):
@@ -124,15 +143,16 @@ class PageRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
+            PATH.set(request.url.path)
             try:
                 return await handle(request)
             except UnauthenticatedError:
                 raise  # sent to the login page by the application's handler
             except AppError as error:
-                return page("error.html", caller=None, status=status_of(error), message=error.message, code=error.code)
+                return refused(request, status_of(error), error.code, error.message)
             except RequestValidationError as error:
                 first = error.errors()[0]
                 message = f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"
-                return page("error.html", caller=None, status=422, message=message, code="invalid_request")
+                return refused(request, 422, "invalid_request", message)
 
         return answer

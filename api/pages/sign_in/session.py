@@ -1,4 +1,6 @@
-"""Sign in with a key, a password or through the provider; set up a second factor; sign out; the two static files."""
+"""Sign in with a key, a password or through the provider; set up a second factor; sign out; the static files."""
+
+import gzip
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -6,6 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from api.http import sign_in
 from api.http.deps import SiteDep
 from api.http.oidc import Provider, ProviderDownError
+from api.pages import vega
 from api.pages.forms import Form
 from api.pages.render import STATIC, PageRoute, page, static
 from core.errors import InvalidError, NotFoundError, UnauthenticatedError
@@ -101,10 +104,17 @@ def sign_out(request: Request, site: SiteDep) -> Response:
 
 
 @router.get("/static/{name}")
-def static_file(name: str) -> Response:
+def static_file(name: str, site: SiteDep, request: Request) -> Response:
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+    if name == vega.NAME:
+        script, headers["Vary"] = vega.bundle(site.settings.home_dir), "Accept-Encoding"
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+        else:
+            script = gzip.decompress(script)
+        return Response(script, media_type=STATIC["assay.js"], headers=headers)
     if name not in STATIC:
         raise NotFoundError(f"nothing is served at /static/{name}")
-    headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
     return Response(static(name), media_type=STATIC[name], headers=headers)
 
 

@@ -18,12 +18,16 @@ function sortBy(table, column, header) {
 }
 
 function csv(table) {
-  const quoted = (cell) => '"' + cell.textContent.trim().replace(/\s+/g, " ").replace(/"/g, '""') + '"';
+  // A spreadsheet takes a text that begins so for a formula; numbers stay numbers.
+  const safe = (text) => (/^[=+@\t\r]|^-(?![\d.]+$)/.test(text) ? "'" + text : text);
+  const quoted = (cell) => '"' + safe(cell.textContent.trim().replace(/\s+/g, " ")).replace(/"/g, '""') + '"';
   return [...table.rows].map((row) => [...row.cells].map(quoted).join(",")).join("\r\n");
 }
 
 for (const table of document.querySelectorAll("table.data")) {
-  [...table.tHead.rows[0].cells].forEach((header, column) => {
+  if (!table.tHead) continue;
+  // A list in pages is sorted by the service: one page of it in another order would mislead.
+  if (!table.classList.contains("listed")) [...table.tHead.rows[0].cells].forEach((header, column) => {
     const button = document.createElement("button");
     button.className = "sort";
     button.type = "button";
@@ -41,7 +45,27 @@ for (const table of document.querySelectorAll("table.data")) {
   });
   const caption = table.parentElement.nextElementSibling;
   if (caption && caption.matches("p.small")) caption.append(" ", copy);
+  else if (caption && caption.matches(".paging")) caption.firstElementChild.append(" ", copy);
   else table.parentElement.after(copy);
+}
+
+// A form of filters leaves out what is empty, so that the address can be read and shared.
+for (const form of document.querySelectorAll("form.filters, form.search")) {
+  form.addEventListener("submit", () => {
+    for (const field of form.elements) if (field.name && !field.value) field.disabled = true;
+    setTimeout(() => { for (const field of form.elements) field.disabled = false; });
+  });
+}
+
+// The chart library is fetched only by pages with charts, after they can be read.
+const drawn = document.querySelector(".drawn");
+if (drawn) {
+  for (const address of [drawn.dataset.vega, drawn.dataset.charts]) {
+    const script = document.createElement("script");
+    script.src = address;
+    script.async = false; // in this order
+    document.head.append(script);
+  }
 }
 
 const every = Number(document.body.dataset.refresh || 0);
