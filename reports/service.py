@@ -24,6 +24,7 @@ from governance.ledger.witnessing import Witness, with_cosignatures
 from governance.verify.printed import ROWS
 from monitor import store as monitor_store
 from monitor.notify import deploys
+from monitor.notify.channels import channel
 from monitor.site import Site
 from monitor.spec.event_times import FIRST_TIME, LAST_TIME
 from monitor.spec.parse import parse_spec
@@ -38,6 +39,9 @@ from reports.facts.standing import champion_at
 from reports.facts.timelines import timeline
 from reports.lineage.graph import described, graph_of, node_of_report
 from reports.lineage.mlbom import mlbom_bytes
+from reports.periods import known_zone
+from reports.regimes.lines import regime_lines
+from reports.regimes.packs import chosen, packs
 from reports.render.bundle import write_bundle
 from reports.render.leaves import counts_members, printed_leaves
 from reports.render.pdf import typeset
@@ -62,12 +66,25 @@ def request(
     period_to: datetime,
     regimes: Sequence[str],
     actor: str,
+    *,
+    zone: str = "UTC",
+    deliver_to: Sequence[str] = (),
+    schedule: tuple[UUID, datetime, int] | None = None,
 ) -> Report:
     """Queue a report. Its row shows the state.
 
+    Args:
+        zone: in which the days of the period begin.
+        deliver_to: channels that are sent the report once it is ready.
+        schedule: that asks for it, its tick, and how many ticks before that it makes up for.
+
     Raises:
-        ModelNotFoundError, ReportKindError, ReportPeriodError: the request is not valid.
+        ModelNotFoundError, ReportKindError, ReportPeriodError, UnknownRegimeError, ChannelNotFoundError, InvalidError:
+            the request is not valid.
     """
+    known_zone(zone)
+    for name in deliver_to:
+        channel(site.settings, name)
     if kind not in KINDS:
         raise ReportKindError(kind, KINDS)
     if period_from.tzinfo is None or period_to.tzinfo is None:
@@ -82,10 +99,14 @@ def request(
         raise ReportPeriodError(
             period_from, period_to, f"give times from {FIRST_TIME.year} to {LAST_TIME.year - 1}, as events may have"
         )
+    now = site.clock.now()
     row = Report(
         model_id=monitor_store.model(db, model).id, kind=kind, period_from=period_from, period_to=period_to,
-        regimes=list(regimes), requested_by=actor, created_at=site.clock.now(), state="queued",
+        regimes=chosen(regimes), requested_by=actor, created_at=now, state="queued", zone=zone,
+        deliver_to=list(dict.fromkeys(deliver_to)) or None,
     )  # fmt: skip
+    if schedule is not None:
+        row.schedule_id, row.due_at, row.missed = schedule[0], schedule[1], schedule[2] or None
     db.add(row)
     db.flush()
     _enqueue(db, row, model, site.clock.now())
@@ -157,10 +178,16 @@ def _build(site: Site, report_id: UUID) -> Report:
         _checkpoint(site)
         with site.database.read() as db:
             row = store.report(db, report_id)
-            document = gather(site, db, row)
+            document = with_packs(gather(site, db, row), row)
             charts = _charts(db, row, document)
         _record(site, document, row.id, typeset(document, charts), charts)
     return _bundle(site, report_id)
+
+
+def with_packs(document: AuditReport, row: Report) -> AuditReport:
+    """The document with what each regime asks for beside the evidence that it holds."""
+    lines = regime_lines(document, [name for name in row.regimes if name in packs()], row.period_from, row.period_to)
+    return document.model_copy(update={"regime_packs": lines})
 
 
 def _checkpoint(site: Site) -> str:

@@ -13,6 +13,7 @@ from reports.document.retraining import DecisionLine, RunLine, VersionLine
 from reports.document.windows import BaselineLine, DriftLine, ExplanationLine, VisibleLine, WindowLine
 from reports.fairness import FairnessAnswer
 from reports.parts import ReportPart, Unmeasured
+from reports.regimes.lines import RegimeLines
 
 FORMAT: Final = "assay-audit-report/1"
 
@@ -56,6 +57,7 @@ class AuditReport(ReportPart):
     bound: BoundRows | None = None  # null in reports of before
     definitions: tuple[Definition, ...]
     software: tuple[Software, ...]
+    regime_packs: tuple[RegimeLines, ...] = ()  # requirement by requirement, where the evidence for it is
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""

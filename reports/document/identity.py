@@ -6,8 +6,14 @@ from reports.parts import ReportPart
 
 
 class ReportPeriod(ReportPart):
+    """Half-open, in UTC. The rest is empty in reports of before."""
+
     start: datetime
     end: datetime
+    zone: str = "UTC"  # in which its days begin
+    name: str = ""  # such as 2026-Q3
+    words: str = ""  # for people, in the zone
+    notes: tuple[str, ...] = ()  # what a reader should know about it: a change of the spec within it, an erasure
 
 
 class ModelIdentity(ReportPart):

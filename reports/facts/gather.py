@@ -22,6 +22,7 @@ from reports.facts.citations import Citations
 from reports.facts.execution import execution_lines
 from reports.facts.fairness import fairness_answer, own_values
 from reports.facts.measures import drift_lines, group_lines, measure_line
+from reports.facts.period import period_line
 from reports.facts.standing import champion_at, health_at
 from reports.facts.versions import run_line, version_line
 from reports.facts.windows import baseline_line, threshold_lines, window_line
@@ -100,7 +101,8 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     return doc.AuditReport(
         format=doc.FORMAT, report_id=str(report.id), kind=report.kind, regimes=tuple(map(str, report.regimes)),
         created_at=report.created_at, requested_by=report.requested_by,
-        period=doc.ReportPeriod(start=since, end=until), identity=identity, checkpoint=_checkpoint(site, found.head),
+        period=period_line(db, report, found.model, found.revisions, windows), identity=identity,
+        checkpoint=_checkpoint(site, found.head),
         health=sentence, status=status,
         verdicts=withheld(verdict_lines(spec, windows, kpi, fairness, alerts, runs), bound), bound=bound,
         not_measured=unmeasured_lines(spec, windows, kpi, len(found.explained), plan),

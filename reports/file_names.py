@@ -1,0 +1,28 @@
+"""Names of report files: the model, the kind and the period, in characters that every system takes."""
+
+import re
+import unicodedata
+from datetime import datetime
+from typing import Final
+
+from reports.periods import period_name
+
+MOST: Final = 100  # characters of a model's name in the name of a file
+_UNSAFE: Final = re.compile(r"[^\w.-]+")
+
+
+def stem_of(model: str, kind: str, start: datetime, end: datetime, zone: str | None) -> str:
+    """`support-intents-audit-2026-Q3`."""
+    return f"{_safe(model)}-{_safe(kind)}-{period_name(start, end, zone or 'UTC')}"
+
+
+def _safe(text: str) -> str:
+    """Letters, digits, `_`, `-` and `.` of any script; a name begins with no dot."""
+    kept = _UNSAFE.sub("-", unicodedata.normalize("NFC", text)).strip("-.")
+    return kept[:MOST] or "model"
+
+
+def ascii_of(name: str) -> str:
+    """A name for readers of old, which know ASCII alone."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "report"
