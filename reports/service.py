@@ -30,6 +30,7 @@ from monitor.spec.event_times import FIRST_TIME, LAST_TIME
 from monitor.spec.parse import parse_spec
 from monitor.tables import Model
 from reports import store
+from reports.bounds import bounded
 from reports.charts.svg import loss_svg, timeline_svg
 from reports.document import AuditReport
 from reports.errors import ReportKindError, ReportPeriodError
@@ -178,7 +179,7 @@ def _build(site: Site, report_id: UUID) -> Report:
         _checkpoint(site)
         with site.database.read() as db:
             row = store.report(db, report_id)
-            document = with_packs(gather(site, db, row), row)
+            document = bounded(with_packs(gather(site, db, row), row))
             charts = _charts(db, row, document)
         _record(site, document, row.id, typeset(document, charts), charts)
     return _bundle(site, report_id)

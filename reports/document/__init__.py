@@ -5,7 +5,7 @@ from reports.document.answers import Answer, PlanLine, ThresholdLine, VerdictLin
 from reports.document.audit import FORMAT, AuditReport
 from reports.document.identity import CheckpointLine, Definition, ModelIdentity, ReportPeriod, Software, SpecLine
 from reports.document.measures import GroupLine, MeasureLine
-from reports.document.records import BoundRows, ChangedRow, LedgerLine
+from reports.document.records import BoundLine, BoundRows, ChangedRow, LedgerLine
 from reports.document.retraining import (
     ApprovalLine,
     DatasetLine,
@@ -24,6 +24,7 @@ __all__ = [
     "ApprovalLine",
     "AuditReport",
     "BaselineLine",
+    "BoundLine",
     "BoundRows",
     "ChangedRow",
     "CheckpointLine",

@@ -8,7 +8,7 @@ from reports.document.alerts import AlertLine, IncidentLine, SeriousLine
 from reports.document.answers import PlanLine, ThresholdLine, VerdictLine
 from reports.document.identity import CheckpointLine, Definition, ModelIdentity, ReportPeriod, Software, SpecLine
 from reports.document.measures import GroupLine, MeasureLine
-from reports.document.records import BoundRows, LedgerLine
+from reports.document.records import BoundLine, BoundRows, LedgerLine
 from reports.document.retraining import DecisionLine, RunLine, VersionLine
 from reports.document.windows import BaselineLine, DriftLine, ExplanationLine, VisibleLine, WindowLine
 from reports.fairness import FairnessAnswer
@@ -54,6 +54,7 @@ class AuditReport(ReportPart):
     versions: tuple[VersionLine, ...]
     explanations: tuple[ExplanationLine, ...]
     ledger: tuple[LedgerLine, ...]
+    bounds: tuple[BoundLine, ...] = ()  # of lists that were too long to hold whole
     bound: BoundRows | None = None  # null in reports of before
     definitions: tuple[Definition, ...]
     software: tuple[Software, ...]

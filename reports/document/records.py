@@ -31,3 +31,13 @@ class BoundRows(ReportPart):
     changed: tuple[ChangedRow, ...]  # of this model, or of none; the first of `changes`
     changes: int
     entries: int | None = None  # of the ledger then, which the rows were held against; null in reports of before
+
+
+class BoundLine(ReportPart):
+    """A list of which the document holds only some lines (`reports.bounds`)."""
+
+    part: str
+    held: int
+    of: int
+    rule: str  # which lines are held, in words
+    digest: str  # of the whole list, line by line

@@ -1,4 +1,4 @@
-"""The audit report as PDF/A. The Typst template gets the data and the charts as files, never as joined text."""
+"""A report as PDF/A. The Typst templates get the data and the charts as files, never as joined text."""
 
 import json
 import re
@@ -10,19 +10,24 @@ from typing import Final
 from core.canonical import sha256
 from reports.document import AuditReport
 from reports.errors import TypesettingError
-from reports.render.printed import printable, shown
+from reports.render.fonts import FAMILIES, folders
+from reports.render.glyphs import Shown
+from reports.render.printed import printable
 
-TEMPLATE: Final = Path(__file__).parent / "templates" / "audit.typ"
-_QUOTED: Final = re.compile("`[^`]*`")
+TEMPLATES: Final = Path(__file__).parent / "templates"
 STANDARD: Final = "a-2a"  # tagged, so that screen readers can follow headings, tables and figures
+TRIES: Final = 8  # each tells of one text that a font refuses
+_QUOTED: Final = re.compile("`[^`]*`")
+_REFUSED: Final = re.compile(r'the text `"(.*?)"` could not be displayed', re.DOTALL)
 
 
-def typeset(report: AuditReport, charts: Mapping[str, str]) -> bytes:
+def typeset(report: AuditReport, charts: Mapping[str, str], *, paper: str = "a4") -> bytes:
     """PDF/A-2a bytes; equal input gives equal bytes.
 
     Args:
         report: the document; its digest is printed on the first page.
         charts: SVG by file name.
+        paper: of the pages, as Typst names it: `a4` or `us-letter`.
 
     Raises:
         TypesettingError: Typst refused the template or the data.
@@ -30,28 +35,37 @@ def typeset(report: AuditReport, charts: Mapping[str, str]) -> bytes:
     import typst
 
     digest = sha256(report.to_bytes())
+    lacking: set[str] = set()
+    for _ in range(TRIES):
+        try:
+            return _compiled(report, charts, digest, Shown(lacking), paper)
+        except typst.TypstError as error:
+            refused = _REFUSED.search(error.message)
+            if refused is None or not (more := {c for c in refused[1] if c > "~"} - lacking):
+                break
+            lacking |= more
     try:
-        return _compiled(report, charts, digest, plain=False)
-    except typst.TypstError:
-        pass  # most likely a character without a glyph after all
-    try:
-        return _compiled(report, charts, digest, plain=True)
+        return _compiled(report, charts, digest, Shown(plain=True), paper)
     except typst.TypstError as error:
         reason = _QUOTED.sub("`...`", error.message)  # it may quote what users wrote
         raise TypesettingError(f"report {report.report_id} could not be typeset: {reason}") from error
 
 
-def _compiled(report: AuditReport, charts: Mapping[str, str], digest: str, *, plain: bool) -> bytes:
+def _compiled(report: AuditReport, charts: Mapping[str, str], digest: str, fonts: Shown, paper: str) -> bytes:
     import typst
 
     with tempfile.TemporaryDirectory(prefix="assay-report-") as name:
         folder = Path(name)
-        (folder / "audit.typ").write_bytes(TEMPLATE.read_bytes())
-        (folder / "report.json").write_text(json.dumps(printable(report, plain=plain)))
-        (folder / "facts.json").write_text(json.dumps({"digest": digest, "charts": sorted(charts)}))
+        for template in TEMPLATES.rglob("*.typ"):
+            target = folder / template.relative_to(TEMPLATES)
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(template.read_bytes())
+        (folder / "report.json").write_text(json.dumps(printable(report, fonts)))
+        facts = {"digest": digest, "charts": sorted(charts), "fonts": FAMILIES, "paper": paper}
+        (folder / "facts.json").write_text(json.dumps(facts))
         for chart, svg in charts.items():
-            (folder / chart).write_text(shown(svg, plain=plain))
+            (folder / chart).write_text(fonts.text(svg))
         return typst.compile(
-            str(folder / "audit.typ"), root=str(folder), ignore_system_fonts=True, pdf_standards=STANDARD,
-            timestamp=int(report.created_at.timestamp()),
+            str(folder / "audit.typ"), root=str(folder), font_paths=folders(), ignore_system_fonts=True,
+            pdf_standards=STANDARD, timestamp=int(report.created_at.timestamp()),
         )  # fmt: skip

@@ -4,13 +4,16 @@ report.json stays complete, and the ledger's digest covers it. The print says wh
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from reports.document import AuditReport, RunLine
+from reports.bounds import BOUNDS, chosen
+from reports.document import AuditReport, DecisionLine, RunLine
 from reports.facts import runs
 from reports.facts.fairness_chart import shown_rates
 from reports.fairness import FairnessAnswer
+from reports.render.glyphs import Shown
 from reports.wording.phrases import brief_words, column_words, held_words, unit_words
 
 MAX_GROUPS: Final = 40  # of one table of groups in print
@@ -19,51 +22,49 @@ _CUT: Final = " […] (cut in print, whole in report.json)"
 _MACHINE: Final = re.compile(r"(?:sha256:)?[0-9a-f]{32,64}|[0-9a-f-]{36}|\d{4}-\d\d-\d\dT\S+")
 _WORD: Final = re.compile(r"\S{31,}")
 _BREAK: Final = "\u200b"
-# Characters for which the fonts that Typst brings have no glyph; PDF/A refuses a text with one. Whole blocks are listed
-# as far as every character in them was seen to print.
-_LACKING: Final = re.compile(
-    "[^\t\n -~\xa0-\u0377\u037a-\u037f\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u0484\u0487-\u04ff"
-    "\u0591-\u05c7\u05d0-\u05ea\u1e00-\u1f15\u2000-\u2040\u2044-\u2052\u2054-\u2064\u2070-\u2071\u2074-\u208e\u2090-\u209c\u20a0-\u20c0"
-    "\u2100-\u211e\u2126-\u2151\u2153-\u2184\u2190-\u23ff\u2460-\u2606\u2609-\u262f]+"
-)
-_BEYOND_ASCII: Final = re.compile("[^\t\n -~]+")
-MAX_NAMED: Final = 8  # characters of a run that are printed as their numbers; of a longer one only how many they are
 
 
-def shown(text: str, *, plain: bool = False) -> str:
-    """A text as the fonts of the print can show it: what they lack is named by its number, as in `[U+1F600]`.
-
-    Args:
-        plain: whether everything beyond ASCII is named so.
-    """
-    return (_BEYOND_ASCII if plain else _LACKING).sub(lambda found: _named(found[0]), text)
-
-
-def _named(lacking: str) -> str:
-    if len(lacking) > MAX_NAMED:
-        return f"[{len(lacking)} characters that this print cannot show, whole in report.json]"
-    return "".join(f"[U+{ord(c):04X}]" for c in lacking)
-
-
-def printable(report: AuditReport, *, plain: bool = False) -> dict[str, Any]:
-    """What the template prints, as plain data; `plain` as in `shown`."""
-    data = report.model_dump(mode="json", exclude={"runs", "groups"})
-    newest = max((g.end for g in report.groups), default=None)
-    data["groups"] = [g.model_dump(mode="json") for g in report.groups if g.end == newest]
+def printable(report: AuditReport, fonts: Shown) -> dict[str, Any]:
+    """What the template prints, as plain data: each list at the most lines of print, with `bounds` saying which."""
+    data = report.model_dump(mode="json", exclude={"runs", "groups", "bounds", *BOUNDS})
+    bounds = []
+    for part, lines in _lists(report).items():
+        bound = BOUNDS[part]
+        shown = chosen(lines, bound.printed, bound.rank)
+        if len(shown) < len(lines) or any(b.part == part for b in report.bounds):
+            left = next((b for b in report.bounds if b.part == part), None)
+            held, of = (len(lines), len(lines)) if left is None else (left.held, left.of)
+            bounds.append({"part": part, "printed": len(shown), "held": held, "of": of, "rule": bound.rule})
+        data[part] = [_run(x) if part == "runs" else x.model_dump(mode="json") for x in shown]
+        if part == "decisions":
+            data[part] = [_decision(line, x) for line, x in zip(data[part], shown, strict=True)]
+    data["bounds"] = bounds
     if report.fair is not None:
         data["fair"] = _fair(report.fair)
-    for line, decision in zip(data["decisions"], report.decisions, strict=True):
-        line["reason"] = brief_words(decision.reason, decision.triggers)
-        line["held"] = held_words(decision.triggers, decision.blocked_by)
-        del line["triggers"], line["blocked_by"]
     for line in (*data["visible"], *data["drift"]):
         line["unit"] = unit_words(line["column"], line["unit"])
         line["column"] = column_words(line["column"])
-    data["runs"] = [_run(r) for r in report.runs]
     whole = {"vkey": report.identity.vkey}
-    shortened: dict[str, Any] = _shortened(data, plain)
+    shortened: dict[str, Any] = _shortened(data, fonts)
     shortened["identity"] |= whole  # of a fixed length, and readers need every character
     return shortened
+
+
+def _lists(report: AuditReport) -> dict[str, Sequence[Any]]:
+    """The lists that are bounded; of groups and of parts of a model those of the newest window."""
+    lists: dict[str, Sequence[Any]] = {part: getattr(report, part) for part in BOUNDS}
+    newest = max((g.end for g in report.groups), default=None)
+    lists["groups"] = [g for g in report.groups if g.end == newest]
+    last = max((m.end for m in report.kpi if m.segment), default=None)
+    lists["kpi"] = [m for m in report.kpi if not m.segment or m.end == last]
+    return lists
+
+
+def _decision(line: dict[str, Any], decision: DecisionLine) -> dict[str, Any]:
+    line["reason"] = brief_words(decision.reason, decision.triggers)
+    line["held"] = held_words(decision.triggers, decision.blocked_by)
+    del line["triggers"], line["blocked_by"]
+    return line
 
 
 def _fair(fair: FairnessAnswer) -> dict[str, Any]:
@@ -97,20 +98,20 @@ def _run(run: RunLine) -> dict[str, Any]:
     return line
 
 
-def _shortened(value: Any, plain: bool) -> Any:
+def _shortened(value: Any, fonts: Shown) -> Any:
     if isinstance(value, str):
-        return _text(value, plain)
+        return _text(value, fonts)
     if isinstance(value, dict):
-        return {shown(k, plain=plain): _shortened(v, plain) for k, v in value.items()}
+        return {fonts.text(k): _shortened(v, fonts) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_shortened(v, plain) for v in value]
+        return [_shortened(v, fonts) for v in value]
     return value
 
 
-def _text(text: str, plain: bool) -> str:
+def _text(text: str, fonts: Shown) -> str:
     if _MACHINE.fullmatch(text):
         return text
-    text = shown(text, plain=plain)
+    text = fonts.text(text)
     cut = text if len(text) <= LONGEST else text[:LONGEST].rstrip() + _CUT
     return _WORD.sub(lambda m: _breakable(m[0]), cut)
 

@@ -319,17 +319,20 @@ def test_text_of_users_is_printed_as_it_is(site: Site, story: Story) -> None:
 
 
 @SQLITE_ONLY
-def test_characters_that_the_print_has_no_glyph_for_are_named(site: Site, story: Story) -> None:
+def test_any_script_is_printed_and_what_has_no_glyph_or_deceives_is_named(site: Site, story: Story) -> None:
+    scripts = "\U0001f600 \u9519\u8bef \u3042 \ud55c\uad6d \u0e01\u0e32\u0e23 \u12a0\u121b Z\u00fcrich"
+    unseen = "\ue000 \uffff a\u202eb c\u200bd \u0007 " + "\ue001" * 40
     with site.database.write() as db:
         spec = db.query(SpecRevision).filter_by(model_id=story.model_id, revision=2).one()
-        purpose = "\U0001f600 route \u9519\u8bef to Z\u00fcrich \ue000 \uffff " + "\u0e01" * 40
-        spec.document = {**spec.document, "purpose": purpose}
+        spec.document = {**spec.document, "purpose": f"{scripts} \u05e9\u05dc\u05d5\u05dd \u0645\u0631 {unseen}"}
     row = service.build(site, asked(site).id)
     text = pypdf.PdfReader(io.BytesIO(site.artifacts.get((row.files or {})["pdf"]))).pages[0].extract_text()
     printed = " ".join(text.replace("\u200b", "").split())
-    assert "[U+1F600] route [U+9519][U+8BEF] to Z\u00fcrich [U+E000] [U+FFFF]" in printed
-    assert "[40 characters that this print cannot show" in printed
-    assert document(site, row).identity.purpose == purpose, "report.json has them all"
+    assert scripts in printed
+    assert {"\u05e9", "\u0645"} <= set(printed)
+    for named in ("[U+E000] [U+FFFF] a[U+202E]b c[U+200B]d [U+0007]", "[40 characters that this print cannot show"):
+        assert named in printed
+    assert document(site, row).identity.purpose.endswith("\ue001"), "report.json has them all"
 
 
 @SQLITE_FIRST
