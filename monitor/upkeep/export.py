@@ -4,6 +4,7 @@ An export reads one version of the table to its end. `seq` is dense, so a range 
 export of outcomes each event appears once, with everything known about it, at the place of its newest row.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from core.clock import check_period
 from core.errors import InvalidError
+from monitor.explore.matching import Matching
 from monitor.site import Site
 
 if TYPE_CHECKING:
@@ -22,14 +24,15 @@ if TYPE_CHECKING:
     from monitor.lake.table import LakeTable
 
 Kind = Literal["events", "outcomes"]
-Form = Literal["ndjson", "arrow", "parquet"]
+Form = Literal["ndjson", "arrow", "parquet", "csv"]
 MEDIA_TYPES: Final = {
     "ndjson": "application/x-ndjson", "arrow": "application/vnd.apache.arrow.stream",
-    "parquet": "application/vnd.apache.parquet",
+    "parquet": "application/vnd.apache.parquet", "csv": "text/csv; charset=utf-8",
 }  # fmt: skip
 STEP_ROWS: Final = 50_000
 STEP_BYTES: Final = 8 << 20  # read at a time, approximately, as compressed on disk
 PIECE_BYTES: Final = 1 << 20  # handed to the server at a time
+FORMULA_START: Final = r"^[=+\-@\t\r\n]"  # how a cell begins that a spreadsheet may compute
 _CURSOR = re.compile(r"(\d{1,15}):(\d{1,18})")
 
 
@@ -53,10 +56,12 @@ def export(
     without: frozenset[str] = frozenset(),
     rows: list[int] | None = None,
     step_rows: int = STEP_ROWS,
+    matching: Matching | None = None,
 ) -> Export:
     """Export the rows with from_ts <= ts < to_ts that come after the cursor.
 
     Args:
+        matching: only the events that fit a filter.
         cursor: `version:seq` of an interrupted export; the rest is read from the same version.
         limit: most rows to export.
         without: columns that are left out.
@@ -75,7 +80,11 @@ def export(
     snapshot = table.snapshot(version)
     revised = site.events.has_replacements(model) and kind == "events"
     read = partial(site.events.revised, model) if revised else _as_stored
+    if matching is not None:
+        read = partial(_matching, read, matching)
     frames = _frames(table, snapshot, first, from_ts, to_ts, step_rows, read)
+    if matching is not None and matching.asked.asks_outcomes:
+        frames = (matching.kept(frame) for frame in frames)
     if kind == "outcomes":
         frames = (_merged_outcomes(table, snapshot, frame) for frame in frames)
     frames = _limited(frames, limit)
@@ -132,6 +141,12 @@ def _frames(
         at = until
 
 
+def _matching(
+    read: "Callable[..., pl.LazyFrame]", matching: Matching, rows: "pl.LazyFrame", **bounds: Any
+) -> "pl.LazyFrame":
+    return matching.lazily(read(rows, **bounds))
+
+
 def _as_stored(rows: "pl.LazyFrame", **_: Any) -> "pl.LazyFrame":
     return rows
 
@@ -170,6 +185,23 @@ def _ndjson(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
         if frame.height:
             times = pl.selectors.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
             yield frame.with_columns(times).write_ndjson().encode()
+
+
+def _csv(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
+    """No cell begins as a formula of a spreadsheet does: an apostrophe is put before it. A list is written as JSON."""
+    import polars as pl
+
+    first = True
+    for frame in frames:
+        times = pl.selectors.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+        lists = [
+            pl.Series(name, [None if v is None else json.dumps(v.to_list(), ensure_ascii=False) for v in frame[name]],
+                      dtype=pl.String)
+            for name, kind in frame.schema.items() if isinstance(kind, pl.List)
+        ]  # fmt: skip
+        safe = pl.selectors.string().str.replace(FORMULA_START, "'$0")
+        yield frame.with_columns(lists).with_columns(safe).with_columns(times).write_csv(include_header=first).encode()
+        first = False
 
 
 class _Sink:
@@ -229,5 +261,5 @@ def _write_file(frames: "Iterator[pl.DataFrame]", opened: Callable[[Any, Any], A
 
 
 _WRITERS: Final[dict[Form, Callable[["Iterator[pl.DataFrame]"], Iterator[bytes]]]] = {
-    "ndjson": _ndjson, "arrow": _arrow, "parquet": _parquet,
+    "ndjson": _ndjson, "arrow": _arrow, "parquet": _parquet, "csv": _csv,
 }  # fmt: skip
