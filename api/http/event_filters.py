@@ -1,4 +1,4 @@
-"""Filters of events in an address: read, checked against the model and the caller's rights, and as values are stored."""
+"""Filters of events in an address: read, checked against model and rights, with values as they are stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

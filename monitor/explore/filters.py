@@ -17,6 +17,7 @@ from core.text import unfit
 from governance.access.roles import Permission
 from monitor.events.columns import EVENT_FIELDS
 from monitor.levels import level
+from monitor.spec.columns import Column
 from monitor.spec.model import ModelSpec
 
 Operator = Literal[
@@ -130,12 +131,21 @@ def search_columns(spec: ModelSpec, stored: Mapping[str, str]) -> dict[str, Sear
     """
     found = {name: SearchColumn(name, _OF_DELTA[EVENT_FIELDS[name]]) for name in _OWN}
     for name, column in spec.columns.items():
-        kind: Kind = "list" if column.type == "vector" or column.type == "texts" else column.type
-        found[name] = SearchColumn(name, "subject" if column.role == "subject" else kind, column.role == "outcome")
+        found[name] = SearchColumn(name, _kind(column), column.role == "outcome")
     for name, kind in stored.items():
         if name not in found and name not in ("date", "seq"):
             found[name] = SearchColumn(name, _OF_DELTA.get(kind, "list"))
     return found
+
+
+def _kind(column: Column) -> Kind:
+    if column.role == "subject":
+        return "subject"
+    match column.type:
+        case "vector" | "texts":
+            return "list"
+        case kind:
+            return kind
 
 
 def event_filter(

@@ -20,8 +20,6 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from monitor.lake.snapshot import DataFile
 
 SECONDS: Final = 2.0  # that one search reads for; the slice it is in is read to its end

@@ -1,4 +1,4 @@
-"""How many events fit a filter, by day: from the table's log where only a period is asked, else counted within bounds."""
+"""How many events fit a filter, by day: from the table's log where nothing is asked, else counted within bounds."""
 
 import time
 from collections import Counter
