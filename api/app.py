@@ -16,6 +16,7 @@ from api.http.last_uses import LastUses
 from api.http.metrics import ServiceMetrics
 from api.http.oidc import provider_of
 from api.http.shares import Shares, share
+from api.pages import unknown
 from api.processes.damaged_logs import announce_damage
 from api.processes.evaluation_requests import EvaluationRequester
 from api.processes.log_texts import TextJoiner
@@ -56,9 +57,9 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.used = {}  # when keys were used that the table does not say yet, by prefix
     app.state.provider = provider_of(app.state.site.settings.oidc, app.state.site.keys.session)
     app.state.shares = Shares()
-    app.add_middleware(CleanAddresses)
+    app.add_middleware(CleanAddresses, shown=unknown.shown)
     app.add_middleware(BoundedBodies, room=Room(app.state.site.settings.server))
-    errors.install(app)
+    errors.install(app, unknown.shown)
     for router in routes.DIRECT_ROUTERS:  # first, and as plain routes: a router adds 5 us to each request
         app.router.routes.extend(router.routes)
     for router in (*routes.ROUTERS, *pages.ROUTERS):

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
@@ -46,20 +47,45 @@ MAX_QUOTED_ITEMS: Final = 100
 _RESERVED_MEMBERS: Final = {"type", "title", "status", "detail", "code", "instance"}
 
 
+# A handler of an error; and what makes a page for people of a problem document.
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+Shown = Callable[[Request, dict[str, Any]], Response]
+
+
 class UnsupportedMediaTypeError(InvalidError):
     code: ClassVar[str] = "unsupported_media_type"
 
 
-def install(app: FastAPI) -> None:
-    """Register the handlers that turn every error into a problem document."""
-    app.add_exception_handler(AppError, _app_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _disconnected)
-    app.add_exception_handler(OperationalError, _database_away)
-    app.add_exception_handler(IntegrityError, _collision)
-    app.add_exception_handler(NoResultFound, _no_row)
-    app.add_exception_handler(Exception, _unhandled)
+def install(app: FastAPI, shown: Shown | None = None) -> None:
+    """Register the handlers that turn every error into a problem document.
+
+    Args:
+        shown: makes the page that a browser gets in place of a problem document; called in a thread.
+    """
+    for kind, handler in (
+        (AppError, _app_error), (RequestValidationError, _validation_error), (HTTPException, _http_error),
+        (ClientDisconnect, _disconnected), (OperationalError, _database_away), (IntegrityError, _collision),
+        (NoResultFound, _no_row), (Exception, _unhandled),
+    ):  # fmt: skip
+        app.add_exception_handler(kind, handler if shown is None else _for_people(handler, shown))
+
+
+def _for_people(handler: Handler, shown: Shown) -> Handler:
+    async def answer(request: Request, error: Exception) -> Response:
+        return await for_people(request, await handler(request, error), shown)
+
+    return answer
+
+
+async def for_people(request: Request, answer: Response, shown: Shown) -> Response:
+    """An answer as it is, or the page of its problem where a browser shows it."""
+    if answer.media_type != MEDIA_TYPE or not _is_page(request):
+        return answer
+    made = await run_in_threadpool(shown, request, json.loads(bytes(answer.body)))
+    for name in ("Retry-After", "Allow", "Connection"):
+        if name in answer.headers:
+            made.headers[name] = answer.headers[name]
+    return made
 
 
 def status_of(error: AppError) -> int:

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages import alerts, events, ledger, lineage, models, overview, reports, runs, settings, sign_in
+from api.pages import alerts, events, ledger, lineage, models, overview, reports, runs, search, settings, sign_in
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     *sign_in.ROUTERS,
@@ -16,5 +16,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     *runs.ROUTERS,
     *ledger.ROUTERS,
     *reports.ROUTERS,
+    *search.ROUTERS,
     *settings.ROUTERS,
 )

@@ -130,10 +130,13 @@ def page(template: str, *, caller: Caller | None, status: int = 200, **facts: An
     return HTMLResponse(html, status, headers)
 
 
-def refused(request: Request, status: int, code: str, message: str) -> HTMLResponse:
-    """The page of an error, with the navigation of the caller where the route had found one."""
-    caller = getattr(request.state, "caller", None)
-    return page("error.html", caller=caller, status=status, message=message, code=code)
+def refused(status: int, code: str, message: str, *, caller: Caller | None, known: bool = True) -> HTMLResponse:
+    """The page of an error, with the navigation of the caller where there is one.
+
+    Args:
+        known: whether something is served at the path, so that its fault lies elsewhere.
+    """
+    return page("error.html", caller=caller, status=status, message=message, code=code, failed=status, known=known)
 
 
 class PageRoute(APIRoute):
@@ -149,10 +152,11 @@ class PageRoute(APIRoute):
             except UnauthenticatedError:
                 raise  # sent to the login page by the application's handler
             except AppError as error:
-                return refused(request, status_of(error), error.code, error.message)
+                caller = getattr(request.state, "caller", None)
+                return refused(status_of(error), error.code, error.message, caller=caller)
             except RequestValidationError as error:
                 first = error.errors()[0]
                 message = f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"
-                return refused(request, 422, "invalid_request", message)
+                return refused(422, "invalid_request", message, caller=getattr(request.state, "caller", None))
 
         return answer
