@@ -217,6 +217,9 @@ class NotifySettings(_Group):
         5, gt=0, description="pause after the first failed try, doubled with each, at most an hour"
     )
     timeout_s: float = Field(20, gt=0, le=300, description="time that one try may take in all, seconds")
+    attach_mb: float = Field(
+        10, ge=0, le=50, description="largest report that an e-mail carries, MB; of a larger one it has the link alone"
+    )
     digest_hour: int = Field(
         7, ge=0, le=23, description="hour of the day at which digests are sent, in the route's zone"
     )
@@ -274,7 +277,8 @@ class Settings(BaseSettings):
     budget: BudgetSettings = BudgetSettings()
     notify: NotifySettings = NotifySettings()
     channels: Mapping[str, SecretStr] = Field(
-        default_factory=dict, description="a channel: the URL of Apprise or of a webhook under which it is reached"
+        default_factory=dict, description="a channel: the URL of Apprise or of a webhook under which it is reached, or of a "
+        "folder or an object store (file:///folder, s3://bucket/prefix, gs://, abfs://), which takes reports alone"
     )
     routes: Mapping[str, RouteSettings] = Field(
         default_factory=dict, description="which messages a channel receives, by the name of the channel"

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from core.artifacts import write_durably
+from core.object_store import StoreError, put_new
 from governance.anchors.base import Anchored, AnchorError
-
-REQUEST_S: Final = 10.0
-CONNECT_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,23 +33,12 @@ class ObjectStoreAnchor:
     all_notes: bool = True
 
     def take(self, checkpoint: Anchored) -> None:
-        import pyarrow as pa
-        from pyarrow.fs import FileSystem, FileType, S3FileSystem
-
         try:
-            store, prefix = FileSystem.from_uri(self.uri)
-            if isinstance(store, S3FileSystem):  # a URI cannot set timeouts
-                made: Any = store.__reduce__()
-                store = made[0]({**made[1][0], "request_timeout": REQUEST_S, "connect_timeout": CONNECT_S})
-            path = f"{prefix.rstrip('/')}/{checkpoint.file_name}"
-            if store.get_file_info(path).type == FileType.File:
-                with store.open_input_stream(path) as file:
-                    return _same(file.read(), checkpoint)
-            with store.open_output_stream(path) as file:
-                file.write(checkpoint.note)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise AnchorError(f"the object store refuses or does not answer: {first[:300]}") from error
+            found = put_new(self.uri, checkpoint.file_name, checkpoint.note)
+        except StoreError as error:
+            raise AnchorError(str(error)) from error
+        if found is not None:
+            _same(found, checkpoint)
 
 
 def _same(stored: bytes, checkpoint: Anchored) -> None:

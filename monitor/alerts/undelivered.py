@@ -24,9 +24,9 @@ def given_up(site: Site, db: Session, message: OutboxMessage) -> None:
     by_clock.open_alert(site, db, None, alarm, message.created_at, {"attempts": message.attempts})
 
 
-def delivered(site: Site, db: Session, channel: str) -> None:
-    """End the alert about a channel, if there is one."""
-    if (alert := _unresolved(db, channel)) is not None:
+def delivered(site: Site, db: Session, message: OutboxMessage) -> None:
+    """End the alert about the channel of a message, if there is one."""
+    if (alert := _unresolved(db, message.channel)) is not None:
         by_clock.end_alert(site, db, alert.id, site.clock.now())
 
 

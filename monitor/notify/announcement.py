@@ -7,8 +7,32 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from monitor.tables import SEVERITIES
 
-Occasion = Literal["opened", "again", "worse", "released", "resolved", "withdrawn", "test"]
+Occasion = Literal["opened", "again", "worse", "released", "resolved", "withdrawn", "test", "report"]
 SEVERITY_RANK: Final = {name: rank for rank, name in enumerate(SEVERITIES)}
+
+
+class ReportFile(BaseModel):
+    """One file of a report: its name says model and period."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    media_type: str
+    digest: str
+    bytes: int
+
+
+class ReportNotice(BaseModel):
+    """A report that is sent to a channel."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: UUID
+    kind: str
+    period: str  # in words, with the time zone
+    name: str  # of the period, such as 2026-Q3
+    files: tuple[ReportFile, ...]
+    by: str  # who asked for the delivery
 
 
 class Announcement(BaseModel):
@@ -46,6 +70,7 @@ class Announcement(BaseModel):
     consequence: str = ""
     context: tuple[str, ...] = ()
     runbook: str | None = None
+    report: ReportNotice | None = None  # of the occasion `report` alone
 
 
 def most_severe(*severities: str) -> str:

@@ -74,17 +74,19 @@ def _send(asked: dict[str, Any]) -> bool:
     if plugin is None:
         return False
     if hasattr(plugin, "inline"):  # e-mail: the HTML refers to the chart
-        plugin.inline = True
+        plugin.inline = asked["chart"] is not None
     formats: Any = plugin.notify_format  # one or several, the preferred first
     html = (formats[0] if isinstance(formats, tuple) else formats) == apprise.NotifyFormat.HTML
     target = apprise.Apprise(asset=asset)
     target.add(plugin)
     with tempfile.TemporaryDirectory(prefix="assay-message-") as folder:
+        files = [{"name": CHART_NAME, "content": asked["chart"]}] if asked["chart"] is not None else []
         attached = None
-        if asked["chart"] is not None and plugin.attachment_support:
-            chart = Path(folder) / CHART_NAME
-            chart.write_bytes(base64.b64decode(asked["chart"]))
-            attached = apprise.AppriseAttachment(str(chart), asset=asset)
+        for file in [*files, *asked["attachments"]] if plugin.attachment_support else ():
+            path = Path(folder) / Path(file["name"]).name
+            path.write_bytes(base64.b64decode(file["content"]))
+            attached = attached or apprise.AppriseAttachment(asset=asset)
+            attached.add(str(path))
         kinds = {"info": "info", "warning": "warning", "critical": "failure", "ended": "success"}
         return bool(
             target.notify(

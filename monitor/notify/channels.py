@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from core import object_store
 from core.errors import InvalidError, NotFoundError
 from core.settings import RouteSettings, Settings
 from monitor.notify import through_apprise, webhook
@@ -37,6 +38,11 @@ class Channel:
     @property
     def scheme(self) -> str:
         return self.url.get_secret_value().partition(":")[0].lower()
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it is a folder or an object store, which keeps reports and is told nothing else."""
+        return self.scheme in object_store.SCHEMES
 
     @property
     def host(self) -> str | None:
@@ -81,6 +87,8 @@ def check(settings: Settings) -> None:
                 webhook.target(found.url.get_secret_value())
             except ValueError as error:
                 raise InvalidError(f"setting channels.{found.name}: {error}", field=f"channels.{found.name}") from None
+        elif found.keeps:
+            _check_store(found)
         else:
             others[found.name] = found
     urls = {name: found.url.get_secret_value() for name, found in others.items()}
@@ -89,4 +97,19 @@ def check(settings: Settings) -> None:
             f"setting channels.{name}: Apprise does not understand this {others[name].scheme}:// URL; see its page "
             "about the service for the form, or docs/notifications.md for examples",
             field=f"channels.{name}",
+        )
+
+
+def _check_store(found: Channel) -> None:
+    parts = urlsplit(found.url.get_secret_value())
+    folder = object_store.folder_of(found.url.get_secret_value())
+    if folder is None and not parts.netloc:
+        raise InvalidError(
+            f"setting channels.{found.name}: the URL names no bucket; write one such as s3://bucket/prefix",
+            field=f"channels.{found.name}",
+        )
+    if folder is not None and (parts.netloc or not folder.is_absolute() or folder == folder.parent):
+        raise InvalidError(
+            f"setting channels.{found.name}: the URL names no folder; write one such as file:///var/lib/reports",
+            field=f"channels.{found.name}",
         )

@@ -13,6 +13,7 @@ from monitor.notify import chart, outbox
 from monitor.notify.announcement import Announcement
 from monitor.notify.channels import Channel, channel
 from monitor.notify.message import Message, compose, leading
+from monitor.notify.report_message import report_message
 from monitor.notify.outcome import Outcome
 from monitor.notify.send import send
 from monitor.notify.tables import OutboxMessage
@@ -25,7 +26,7 @@ log = logger("monitor.notify.deliver")
 class Watch:
     """What is done about a channel in the transaction that records a delivery, or the death of a message."""
 
-    delivered: Callable[[Site, Session, str], None]
+    delivered: Callable[[Site, Session, OutboxMessage], None]
     given_up: Callable[[Site, Session, OutboxMessage], None]
 
 
@@ -47,7 +48,7 @@ def deliver_next(site: Site, to: Channel, watch: Watch, *, worker: str) -> bool:
     with site.database.write() as db:
         if outcome.delivered:
             outbox.delivered(db, claimed.id, worker=worker, now=site.clock.now())
-            watch.delivered(site, db, to.name)
+            watch.delivered(site, db, claimed)
         else:
             log.warning(
                 "message not delivered", channel=to.name, message=str(claimed.id), attempt=claimed.attempts,
@@ -60,7 +61,7 @@ def deliver_next(site: Site, to: Channel, watch: Watch, *, worker: str) -> bool:
 
 def _try(site: Site, to: Channel, claimed: OutboxMessage) -> Outcome:
     try:
-        message = _composed(site, claimed)
+        message = _composed(site, to, claimed)
         return send(to, message, source=source(site), at=site.clock.now(), limit_s=site.settings.notify.timeout_s)
     except Exception as error:  # noqa: BLE001 - one message that cannot be composed must not stop those behind it
         # Without its text, which may hold an address.
@@ -68,8 +69,10 @@ def _try(site: Site, to: Channel, claimed: OutboxMessage) -> Outcome:
         return Outcome(delivered=False, reason=f"it could not be composed or sent: {type(error).__name__}")
 
 
-def _composed(site: Site, claimed: OutboxMessage) -> Message:
+def _composed(site: Site, to: Channel, claimed: OutboxMessage) -> Message:
     items = [Announcement.model_validate(item) for item in claimed.items]
+    if items[-1].report is not None:
+        return report_message(site, to, claimed.id, items[-1], items[-1].report)
     with site.database.read() as db:
         drawn = chart.draw(db, leading(items)) if claimed.thread != outbox.DIGEST else None
         known = why_of(db, leading(items))

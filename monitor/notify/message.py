@@ -30,6 +30,12 @@ CHART_NAME: Final = "chart.png"
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What a channel is sent. `id` is the same for every try."""
 
@@ -42,6 +48,8 @@ class Message:
     html: str
     data: Mapping[str, Any]
     chart: bytes | None = None  # PNG
+    attachments: tuple[Attachment, ...] = ()
+    folder: str = ""  # in which a channel that keeps files puts them
 
     @property
     def ended(self) -> bool:

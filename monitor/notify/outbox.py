@@ -31,7 +31,7 @@ from monitor.tables import Window
 LONGEST_PAUSE: Final = timedelta(hours=1)  # between two tries
 KEPT: Final = timedelta(days=30)  # after a message was sent or has died
 TOLD: Final = ("waiting", "sending", "retrying", "sent")
-AT_ONCE: Final = ("resolved", "withdrawn", "worse", "test")
+AT_ONCE: Final = ("resolved", "withdrawn", "worse", "test", "report")
 COSTS: Final = ("kpi", "estimate")  # monitors whose alert means that a KPI fell through its limit
 DIGEST: Final = "digest"
 log = logger("monitor.notify.outbox")
@@ -52,7 +52,7 @@ def add(site: Site, db: Session, channel: Channel, item: Announcement, notify: N
         state, reason, until = quiet
         db.add(_message(channel, item, state, until, now, reason=reason))
         return
-    digest = channel.route.digest != "off"
+    digest = channel.route.digest != "off" and item.report is None
     thread = DIGEST if digest else item.thread
     previous = _previous(db, channel.name, thread)
     if digest:
@@ -218,6 +218,12 @@ def retry(site: Site, db: Session, message_id: UUID) -> OutboxMessage:
         )
     found.state, found.attempts, found.run_at, found.ended_at = "retrying", 0, site.clock.now(), None
     return found
+
+
+def of_thread(db: Session, thread: str) -> Sequence[OutboxMessage]:
+    """The messages about one thing, oldest first."""
+    query = select(OutboxMessage).where(OutboxMessage.thread == thread)
+    return db.scalars(query.order_by(OutboxMessage.created_at, OutboxMessage.id)).all()
 
 
 def listed(db: Session, *, state: str | None = None, limit: int = 200) -> Sequence[OutboxMessage]:

@@ -24,7 +24,7 @@ def chosen(settings: Settings, item: Announcement, notify: Notify | None) -> lis
         notify: of the model's spec. If none of the channels it names is set on this installation, all of them are
             asked: a message at the wrong place is better than none.
     """
-    known = channels(settings)
+    known = {name: one for name, one in channels(settings).items() if not one.keeps}
     if notify is not None and SEVERITY_RANK[item.severity] < SEVERITY_RANK[notify.severity]:
         return []
     named = list(known)
