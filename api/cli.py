@@ -67,7 +67,7 @@ for command in (
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
     versions.approve, versions.attest, explain.explain,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
-    versions.card, versions.adapter, stop.stop, plan.plan, report.report, fairness.fairness, maintenance.deploy,
+    versions.card, versions.adapter, stop.stop, plan.plan, fairness.fairness, maintenance.deploy,
     erase.erase, erase.erasures, backup.backup, backup.restore,
     replay.replay, demo.demo, verify.verify, verifier.verifier, doctor.doctor,
 ):  # fmt: skip
@@ -93,6 +93,10 @@ app.add_typer(
 app.add_typer(
     export.app, name="export", help="Provenance for other tools: OpenLineage, PROV, Croissant, ML-BOM, signature."
 )
+app.add_typer(
+    report.app, name="report",
+    help="Reports: `assay report MODEL` builds one of a period; list, download, deliver, schedule, regimes.",
+)  # fmt: skip
 app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, keys and their rotation, repair.")
 
 

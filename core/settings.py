@@ -277,8 +277,9 @@ class Settings(BaseSettings):
     budget: BudgetSettings = BudgetSettings()
     notify: NotifySettings = NotifySettings()
     channels: Mapping[str, SecretStr] = Field(
-        default_factory=dict, description="a channel: the URL of Apprise or of a webhook under which it is reached, or of a "
-        "folder or an object store (file:///folder, s3://bucket/prefix, gs://, abfs://), which takes reports alone"
+        default_factory=dict,
+        description="a channel: the URL of Apprise or of a webhook under which it is reached, or of a folder or an "
+        "object store (file:///folder, s3://bucket/prefix, gs://, abfs://), which takes reports alone",
     )
     routes: Mapping[str, RouteSettings] = Field(
         default_factory=dict, description="which messages a channel receives, by the name of the channel"

@@ -31,6 +31,15 @@ class ReportNotReadyError(ConflictError):
         super().__init__(f"report {report_id} has no files yet: {why}", report=str(report_id), state=state)
 
 
+class FaceNotFoundError(NotFoundError):
+    code = "face_not_found"
+
+    def __init__(self, report_id: UUID, face: str, there: list[str]) -> None:
+        super().__init__(
+            f"report {report_id} has no {face}; it has {', '.join(there)}", report=str(report_id), faces=there
+        )
+
+
 class ReportPeriodError(InvalidError):
     def __init__(self, start: datetime, end: datetime, reason: str) -> None:
         super().__init__(

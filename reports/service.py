@@ -32,6 +32,7 @@ from monitor.tables import Model
 from reports import store
 from reports.bounds import bounded
 from reports.charts.svg import loss_svg, timeline_svg
+from reports.deliveries import deliver_when_ready
 from reports.document import AuditReport
 from reports.errors import ReportKindError, ReportPeriodError
 from reports.facts.gather import gather
@@ -269,6 +270,8 @@ def _bundle(site: Site, report_id: UUID) -> Report:
         row = store.report(db, report_id, lock=True)
         row.files = {**(row.files or {}), "zip": digest}
         row.state, row.error, row.finished_at = "ready", None, site.clock.now()
+        if row.deliver_to:
+            deliver_when_ready(site, db, row)
         return row
 
 

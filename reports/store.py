@@ -209,3 +209,17 @@ def report(db: Session, report_id: UUID, *, lock: bool = False) -> Report:
     if found is None:
         raise ReportNotFoundError(report_id)
     return found
+
+
+def listed_reports(
+    db: Session, *, models: Sequence[UUID] | None, kind: str | None = None, state: str | None = None, limit: int,
+    offset: int = 0,
+) -> list[tuple[Report, str]]:  # fmt: skip
+    """Reports with the names of their models, the newest first; `models` None means all."""
+    query = select(Report, Model.name).join(Model, Model.id == Report.model_id)
+    if models is not None:
+        query = query.where(Report.model_id.in_(models))
+    for column, wanted in ((Report.kind, kind), (Report.state, state)):
+        query = query if wanted is None else query.where(column == wanted)
+    query = query.order_by(Report.created_at.desc(), Report.id).limit(limit).offset(offset)
+    return [(row, name) for row, name in db.execute(query)]

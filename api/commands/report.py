@@ -1,48 +1,148 @@
-"""`assay report MODEL`: build an audit report of a period and download it."""
+"""`assay report MODEL`: build a report of a period and download it; list, download and send those that there are."""
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
+from uuid import UUID
 
 import typer
+from typer.core import TyperGroup
 
+from api.client import Client
+from api.commands import report_schedules
 from api.commands.models import ModelName, client
-from api.commands.output import JsonFlag, console, emit_json, folder_for
-from api.commands.period import Days, End, Quarter, Start, Zone, period
+from api.commands.output import JsonFlag, console, emit_json, emit_rows, folder_for
+from api.commands.period import Days, End, Month, Quarter, Start, Zone, period
 from core.clock import SystemClock
 from core.errors import InvalidError
+from reports.periods import period_words
+
+BUILD = "build"
 
 
+class _OrBuild(TyperGroup):
+    """`assay report MODEL` is `assay report build MODEL`, also for a model with the name of another command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = [BUILD, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(no_args_is_help=True, cls=_OrBuild)
+app.add_typer(report_schedules.app, name="schedule", help="Reports at the ticks of a calendar: add, list, end.")
+app.command("regimes")(report_schedules.regimes)
+ReportId = Annotated[UUID, typer.Argument(help="id, as `assay report list` shows it")]
+Out = Annotated[Path, typer.Option(help="folder for the files")]
+Regimes = Annotated[
+    list[str] | None, typer.Option(help="id of a regime pack, as `assay report regimes` lists them; may be repeated")
+]
+To = Annotated[list[str] | None, typer.Option("--deliver", help="channel that is sent the report; may be repeated")]
+
+
+@app.command(BUILD)
 def report(
     model: ModelName,
-    out: Annotated[Path, typer.Option(help="folder for the PDF, JSON and zip bundle")] = Path(),
+    out: Out = Path(),
+    kind: Annotated[str, typer.Option(help="kind of report")] = "audit",
     start: Start = None,
     end: End = None,
     quarter: Quarter = None,
+    month: Month = None,
     days: Days = None,
     zone: Zone = "UTC",
+    regimes: Regimes = None,
+    deliver: To = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Build an audit report of a period, by default the last 30 days, and download it."""
+    """Build a report of a period, by default the last 30 days, and download it. The word `build` may be left out."""
     folder_for(out, "--out")  # refused before the report is built
-    now = SystemClock().now()
-    begin, until = period(now, start=start, end=end, quarter=quarter, days=days, zone=zone)
+    begin, until = period(SystemClock().now(), start=start, end=end, quarter=quarter, month=month, days=days, zone=zone)
     service = client()
-    body = {"kind": "audit", "from": begin.isoformat(), "to": until.isoformat(), "regimes": []}
+    packs = [one for given in regimes or [] for one in given.replace(",", " ").split()]
+    body = {
+        "kind": kind, "from": begin.isoformat(), "to": until.isoformat(), "zone": zone, "regimes": packs,
+        "deliver_to": deliver or [],
+    }  # fmt: skip
     asked = service.json("POST", f"/api/v1/models/{quote(model, safe='')}/reports", json=body)
     while (state := service.json("GET", f"/api/v1/reports/{asked['id']}"))["state"] == "queued":
         time.sleep(0.5)
     if state["state"] == "failed":
         raise InvalidError(f"the report could not be built: {state['error']}", report=asked["id"])
-    out.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for kind in ("pdf", "json", "zip"):
-        path = out / f"{model}-{now:%Y%m%dT%H%M%SZ}.{kind}"
-        path.write_bytes(service.send("GET", f"/api/v1/reports/{asked['id']}.{kind}").content)
-        files[kind] = str(path)
+    files = _downloaded(service, state, out)
     if as_json:
         emit_json({"id": asked["id"], "from": begin.isoformat(), "to": until.isoformat(), "files": files})
         return
-    console.print(f"{model}, {begin:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC")
+    console.print(f"{model}, {period_words(begin, until, zone)}", markup=False)
     console.print("\n".join(files.values()), markup=False, soft_wrap=True)
+
+
+@app.command()
+def download(report_id: ReportId, out: Out = Path(), as_json: JsonFlag = False) -> None:
+    """Download every file of a report; each pull is recorded in the ledger."""
+    folder_for(out, "--out")
+    service = client()
+    files = _downloaded(service, service.json("GET", f"/api/v1/reports/{report_id}"), out)
+    if as_json:
+        emit_json({"id": str(report_id), "files": files})
+    else:
+        console.print("\n".join(files.values()), markup=False, soft_wrap=True)
+
+
+def _downloaded(service: Client, state: dict[str, Any], out: Path) -> dict[str, str]:
+    """Write each file of a report under a name that says model and period; an earlier one of that name stays."""
+    if not state["file_names"]:
+        raise InvalidError(f"report {state['id']} has no files yet; it is {state['state']}", report=state["id"])
+    out.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for face, name in state["file_names"].items():
+        content = service.send("GET", f"/api/v1/reports/{state['id']}.{face}").content
+        path = out / name
+        if path.exists() and path.read_bytes() != content:
+            path = out / f"{path.stem}-{state['id'][:8]}{path.suffix}"
+        path.write_bytes(content)
+        files[face] = str(path)
+    return files
+
+
+@app.command("list")
+def list_reports(
+    model: Annotated[str | None, typer.Argument(help="name of a model; all models without it")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the newest reports."""
+    items = client().json("GET", "/api/v1/reports", params={"model": model} if model else {})["items"]
+    if as_json:
+        emit_json(items)
+        return
+    for item in items:
+        item["period"] = f"{item['period_from'][:16]} to {item['period_to'][:16]}"
+        item["regimes"] = ", ".join(item["regimes"]) or None
+    columns = ("id", "model", "kind", "period", "zone", "regimes", "state", "requested_by", "created_at")
+    emit_rows(items, columns, title="Reports", empty="No report yet. Build one: assay report MODEL --quarter last")
+
+
+@app.command()
+def deliver(
+    report_id: ReportId,
+    to: Annotated[list[str], typer.Option(help="channel, as `assay notify list` shows it; may be repeated")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Send a report to channels: an e-mail with the PDF, a signed webhook, a folder or an object store."""
+    items = client().json("POST", f"/api/v1/reports/{report_id}/deliveries", json={"to": to})["items"]
+    _emit_deliveries(items, as_json)
+
+
+@app.command()
+def deliveries(report_id: ReportId, as_json: JsonFlag = False) -> None:
+    """Say how the deliveries of a report stand."""
+    _emit_deliveries(client().json("GET", f"/api/v1/reports/{report_id}/deliveries")["items"], as_json)
+
+
+def _emit_deliveries(items: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        emit_json(items)
+        return
+    columns = ("channel", "state", "attempts", "created_at", "ended_at", "reason")
+    emit_rows(items, columns, title="Deliveries", empty="It was sent nowhere within 30 days; the ledger has the rest.")

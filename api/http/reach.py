@@ -22,7 +22,7 @@ from monitor import store
 from monitor.notify.tables import Maintenance, OutboxMessage
 from monitor.site import Site
 from monitor.tables import Alert, Incident, Model, Mute, Window
-from reports.tables import Report
+from reports.tables import Report, ReportSchedule
 from retrain.tables import Run
 
 
@@ -69,7 +69,8 @@ def _of_erasure(db: Session, row: UUID) -> tuple[str | None, ...]:
 MODEL_NAMES: Final = ("model", "name")  # of a path: the name of a model
 OWNERS: Final[Mapping[str, Owners]] = {
     "alert_id": _of(Alert), "incident_id": _of(Incident), "window_id": _of(Window), "run_id": _of(Run),
-    "report_id": _of(Report), "mute_id": _of(Mute), "maintenance_id": _of(Maintenance), "message_id": _of_message,
+    "report_id": _of(Report), "schedule_id": _of(ReportSchedule),
+    "mute_id": _of(Mute), "maintenance_id": _of(Maintenance), "message_id": _of_message,
     "erasure_id": _of_erasure,
 }  # fmt: skip
 

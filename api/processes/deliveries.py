@@ -5,19 +5,35 @@ import socket
 import time
 from typing import Final
 
+from sqlalchemy.orm import Session
+
 from core.background import BackgroundThread
 from core.logs import logger
 from monitor.alerts import undelivered
 from monitor.notify import heartbeat, held, outbox
 from monitor.notify.channels import Channel, channels
 from monitor.notify.deliver import Watch, deliver_next
+from monitor.notify.tables import OutboxMessage
 from monitor.site import Site
+from reports import deliveries as reports
 
 EVERY_S: Final = 0.5
 UPKEEP_S: Final = 10.0  # between two looks at held messages and at those of channels that are gone
 FORGET_S: Final = 3600.0
-WATCH: Final = Watch(delivered=undelivered.delivered, given_up=undelivered.given_up)
 log = logger("api.processes.deliveries")
+
+
+def _delivered(site: Site, db: Session, message: OutboxMessage) -> None:
+    undelivered.delivered(site, db, message)
+    reports.record_delivered(site, db, message)
+
+
+def _given_up(site: Site, db: Session, message: OutboxMessage) -> None:
+    undelivered.given_up(site, db, message)
+    reports.record_given_up(site, db, message)
+
+
+WATCH: Final = Watch(delivered=_delivered, given_up=_given_up)
 
 
 class _ChannelThread(BackgroundThread):
@@ -43,7 +59,7 @@ class _UpkeepThread(BackgroundThread):
         with self._site.database.write() as db:
             held.release(self._site, db)
             for dead in outbox.give_up_unset(self._site, db):
-                undelivered.given_up(self._site, db, dead)
+                _given_up(self._site, db, dead)
             if time.monotonic() - self._forgotten_at >= FORGET_S:
                 outbox.forget(db, self._site.clock.now())
                 self._forgotten_at = time.monotonic()

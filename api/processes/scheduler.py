@@ -29,6 +29,7 @@ from monitor.notify import outbox
 from monitor.site import Site
 from monitor.spec.triggers import Cron
 from monitor.upkeep import maintain
+from reports import schedules
 from reports import service as reports
 from retrain import store as retraining
 from retrain.runs.abandoned import close_abandoned
@@ -44,6 +45,7 @@ FORGET_S: Final = 600  # between two deletions of ended jobs
 DONE_KEPT: Final = timedelta(hours=1)
 FAILED_KEPT: Final = timedelta(days=30)
 UNFINISHED: Final = timedelta(days=1)  # an artifact that was begun so long ago is never finished
+REPORTS_S: Final = 10  # between two looks at the schedules of reports
 ANCHOR_S: Final = 10  # between two looks at the anchors
 DIGEST_S: Final = 3600  # between two records of the lake's files in the ledger
 # A longer gap between two ticks is an outage: it is recorded in the ledger, and the work that fell due in it runs late.
@@ -100,6 +102,8 @@ def tick(site: Site, holder: str) -> None:
         _close_abandoned(site, now)
     if passed(plan_watch.EVERY_S, 0, last or now, now):
         _watch_plans(site, now)
+    if passed(REPORTS_S, 0, last or now, now):
+        _keep_reports(site, now)
     if passed(UPKEEP_S, 0, last or now, now):
         site.artifacts.drop_unfinished((now - UNFINISHED).timestamp())
     _sign(site, last or now, now)
@@ -127,6 +131,17 @@ def _watch_plans(site: Site, now: datetime) -> None:
             plan_watch.watch_plans(site, db, now)
     except Exception:
         log.exception("plan and execution could not be compared")
+
+
+def _keep_reports(site: Site, now: datetime) -> None:
+    """Ask for reports that fell due; a fault in them must not stop the work of the next tick."""
+    try:
+        with site.database.write() as db:
+            problems = schedules.keep(site, db, now)
+        for name, problem in problems.items():
+            log.error("a report schedule is not kept", schedule=name, reason=problem)
+    except Exception:
+        log.exception("the schedules of reports could not be kept")
 
 
 def _sign(site: Site, last: datetime, now: datetime) -> None:

@@ -28,6 +28,7 @@ from api.routes import (
     provenance,
     quarantine,
     reasons,
+    report_schedules,
     reports,
     runs,
     schema,
@@ -46,6 +47,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     models.router, monitoring.router, fairness.router,
     alerts.router, causes.router, incidents.router, notifications.router, maintenance.router, runs.router,
     versions.router, provenance.router, stops.router, changes.router, serious.router, plan.router, reports.router,
+    report_schedules.router,
     ledger.router,
     erasures.router, holds.router, keys.router, people.router, sessions.router, schema.router, witness.router,
 )  # fmt: skip

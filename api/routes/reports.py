@@ -1,28 +1,48 @@
-"""Routes for reports: request one, read its state, download its files."""
+"""Routes for reports: request one, list them, read their state, download and send their files."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Moment, Out, ReadDb, SiteDep
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.downloads import answered
+from api.http.reach import Reach, seen_ids
 from governance.access.roles import Caller, Permission
-from reports import store
-from reports.errors import ReportNotReadyError
+from monitor.notify import outbox
+from monitor.notify.tables import OutboxMessage
+from reports import service, store
+from reports.deliveries import FACES, deliver, faces_of, file_name, thread_of
+from reports.errors import FaceNotFoundError, ReportNotReadyError
+from reports.periods import asked_period
+from reports.pulls import record_pull
+from reports.tables import Report
 
 router = APIRouter(prefix="/api/v1", tags=["reports"])
 Reader = Annotated[Caller, requires(Permission.READ)]
-TYPES: Final = {"pdf": "application/pdf", "json": "application/json", "zip": "application/zip"}
+Creator = Annotated[Caller, requires(Permission.REPORT_CREATE)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Names = Annotated[tuple[Name, ...], Field(max_length=20)]
+Face = Literal["pdf", "html", "csv", "json", "zip"]
+State = Literal["queued", "ready", "failed"]
 
 
 class ReportIn(In):
-    kind: str = "audit"
-    from_: Moment = Field(alias="from")
-    to: Moment
-    regimes: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field((), max_length=20)
+    kind: str = Field("audit", max_length=32)
+    from_: str | None = Field(
+        None, alias="from", max_length=60, description="a day, which begins in the zone, or a time with its own zone"
+    )
+    to: str | None = Field(None, max_length=60, description="the last day, which is inside, or the time of the end")
+    period: str | None = Field(
+        None, max_length=60, description="in place of both: 2026-Q3, 2026-09, 2026, last-quarter, last-month, ..."
+    )
+    zone: str = Field("UTC", max_length=64, description="time zone in which days begin, such as Europe/Berlin")
+    regimes: Names = Field((), description="ids of regime packs, as `GET /api/v1/regimes` lists them")
+    deliver_to: Names = Field((), description="channels that are sent the report once it is ready")
 
 
 class ReportOut(Out):
@@ -30,6 +50,7 @@ class ReportOut(Out):
     kind: str
     period_from: datetime
     period_to: datetime
+    zone: str | None
     regimes: list[Any]
     state: str
     files: dict[str, Any] | None
@@ -37,35 +58,99 @@ class ReportOut(Out):
     requested_by: str
     created_at: datetime
     finished_at: datetime | None
+    schedule_id: UUID | None
+    missed: int | None
+    model: str | None = None
+    file_names: dict[str, str] = Field(default_factory=dict, description="by face: what a download is called")
+
+    @classmethod
+    def told(cls, row: Report, model: str) -> "ReportOut":
+        names = {face: file_name(row, model, face) for face in faces_of(row)}
+        return cls.of(row).model_copy(update={"model": model, "file_names": names})
+
+
+class DeliveryIn(In):
+    to: Names = Field(min_length=1, description="names of channels, as `GET /api/v1/channels` lists them")
+
+
+class DeliveryOut(Out):
+    """One message to one channel; `sent` means that the channel took the report."""
+
+    id: UUID
+    channel: str
+    state: str
+    reason: str | None
+    attempts: int
+    created_at: datetime
+    ended_at: datetime | None
 
 
 @router.post("/models/{model}/reports", status_code=202)
-def request_report(
-    caller: Annotated[Caller, requires(Permission.REPORT_CREATE)], model: str, body: ReportIn, site: SiteDep, db: Db
-) -> ReportOut:
-    from reports import service
+def request_report(caller: Creator, model: str, body: ReportIn, site: SiteDep, db: Db) -> ReportOut:
+    """Without a period, the last 30 days."""
+    asked = asked_period(site.clock.now(), start=body.from_, end=body.to, name=body.period, zone=body.zone)
+    row = service.request(
+        site, db, model, body.kind, asked.start, asked.end, list(body.regimes), caller.name, zone=asked.zone,
+        deliver_to=body.deliver_to,
+    )  # fmt: skip
+    return ReportOut.told(row, model)
 
-    return ReportOut.of(
-        service.request(site, db, model, body.kind, body.from_, body.to, list(body.regimes), caller.name)
+
+@router.get("/reports")
+def list_reports(
+    caller: Annotated[Caller, requires(Permission.READ, Reach.LISTED)], db: ReadDb, model: str | None = None,
+    kind: Annotated[str | None, Query(max_length=32)] = None, state: State | None = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100, cursor: Annotated[int, Query(ge=0, le=10**6)] = 0,
+) -> Page[ReportOut]:  # fmt: skip
+    """The newest first; those of models outside the caller's scope are left out."""
+    found = store.listed_reports(
+        db, models=seen_ids(db, caller, model), kind=kind, state=state, limit=limit + 1, offset=cursor
     )
+    more = str(cursor + limit) if len(found) > limit else None
+    return Page[ReportOut].of([ReportOut.told(row, name) for row, name in found[:limit]], next=more)
 
 
 @router.get(
-    "/reports/{report_id:uuid}.{kind}",
-    response_class=Response,
-    responses={200: {"content": {kind: {} for kind in TYPES.values()}}, 409: {}},
-)
-def download(_: Reader, report_id: UUID, kind: Literal["pdf", "json", "zip"], site: SiteDep, db: ReadDb) -> Response:
-    report = store.report(db, report_id)
-    if not report.files or kind not in report.files:
-        raise ReportNotReadyError(report_id, report.state, report.error)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{report.kind}-{report_id}.{kind}"',
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(site.artifacts.get(report.files[kind]), media_type=TYPES[kind], headers=headers)
+    "/reports/{report_id:uuid}.{face}", response_class=Response,
+    responses={200: {"content": {kind.partition(";")[0]: {} for kind in FACES.values()}}, 304: {}, 409: {}},
+)  # fmt: skip
+def download(caller: Reader, report_id: UUID, face: Face, site: SiteDep, request: Request) -> Response:
+    """One face of a report. Each pull is an entry of the ledger; one that is answered 304 hands nothing out."""
+    with site.database.read() as db:  # closed before the pull is written: on SQLite a reader keeps no writer waiting
+        row = store.report(db, report_id)
+        model = store.model_of(db, row.model_id).name
+    digest = faces_of(row).get(face)
+    if digest is None and row.state == "ready":
+        raise FaceNotFoundError(report_id, face, list(faces_of(row)))
+    if digest is None:
+        raise ReportNotReadyError(report_id, row.state, row.error)
+    name = file_name(row, model, face)
+    return answered(
+        request, name=name, digest=digest, media_type=FACES[face], content=lambda: site.artifacts.get(digest),
+        before=lambda: record_pull(site, caller, row, model, name=name, digest=digest),
+    )  # fmt: skip
+
+
+@router.post("/reports/{report_id:uuid}/deliveries", status_code=202)
+def deliver_report(caller: Creator, report_id: UUID, body: DeliveryIn, site: SiteDep, db: Db) -> Page[DeliveryOut]:
+    """Send a report to channels; each is tried as notifications are."""
+    row = store.report(db, report_id)
+    deliver(site, db, row, body.to, caller.name)
+    db.flush()
+    return Page[DeliveryOut].of(_deliveries(db, row))
+
+
+@router.get("/reports/{report_id:uuid}/deliveries")
+def list_deliveries(_: Reader, report_id: UUID, db: ReadDb) -> Page[DeliveryOut]:
+    """The messages of the last 30 days; what arrived is in the ledger for good."""
+    return Page[DeliveryOut].of(_deliveries(db, store.report(db, report_id)))
+
+
+def _deliveries(db: Any, row: Report) -> Sequence[OutboxMessage]:
+    return outbox.of_thread(db, thread_of(row))
 
 
 @router.get("/reports/{report_id:uuid}")
 def read(_: Reader, report_id: UUID, db: ReadDb) -> ReportOut:
-    return ReportOut.of(store.report(db, report_id))
+    row = store.report(db, report_id)
+    return ReportOut.told(row, store.model_of(db, row.model_id).name)

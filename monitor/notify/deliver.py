@@ -13,8 +13,8 @@ from monitor.notify import chart, outbox
 from monitor.notify.announcement import Announcement
 from monitor.notify.channels import Channel, channel
 from monitor.notify.message import Message, compose, leading
-from monitor.notify.report_message import report_message
 from monitor.notify.outcome import Outcome
+from monitor.notify.report_message import report_message
 from monitor.notify.send import send
 from monitor.notify.tables import OutboxMessage
 from monitor.site import Site

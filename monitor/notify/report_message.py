@@ -19,15 +19,13 @@ def report_message(site: Site, to: Channel, message_id: UUID, item: Announcement
     """The message about a report, with those of its files that this channel takes."""
     base = site.settings.pages_url
     carried = _carried(site, to, report.files)
-    page = f"{base}/reports/{report.id}" if base is not None else None
     first = f"The {report.kind} report of {item.model}, {report.period}, is ready."
     lines = list(item.context)
     if to.scheme not in webhook.SCHEMES and not to.keeps:
-        lines.append(_pdf_line(report.files, carried, site.settings.notify.attach_mb))
-    lines = [line for line in lines if line]
+        lines += _pdf_line(report.files, carried, site.settings.notify.attach_mb)
     lines.append("Each download is recorded in the ledger. A bundle proves itself: assay verify BUNDLE --key KEY.")
-    links = {f.name: f"{base}/api/v1/reports/{report.id}.{f.name.rpartition('.')[2]}" for f in report.files if base}
-    links = ({"Report": page} if page is not None else {}) | links
+    links = {"Report": f"{base}/reports/{report.id}"}
+    links |= {f.name: f"{base}/api/v1/reports/{report.id}.{f.name.rpartition('.')[2]}" for f in report.files}
     text = "\n".join([first, "", *lines, "", *(f"{name}: {url}" for name, url in links.items()), "",
                       f"Message {message_id}"])  # fmt: skip
     data = {
@@ -37,10 +35,10 @@ def report_message(site: Site, to: Channel, message_id: UUID, item: Announcement
     }  # fmt: skip
     shown = "<br>".join(f'{escape(n)}: <a href="{escape(u)}">{escape(u)}</a>' for n, u in links.items())
     html = [f"<p><strong>{escape(first)}</strong></p>", *(f"<p>{escape(line)}</p>" for line in lines)]
-    html += [f"<p>{shown}</p>"] if shown else []
+    html += [f"<p>{shown}</p>", f"<p><small>Message {message_id}</small></p>"]
     return Message(
         message_id, f"{item.model}: {report.kind} report {report.name}", "info", KIND, f"model:{item.model}", text,
-        "\n".join([*html, f"<p><small>Message {message_id}</small></p>"]), data,
+        "\n".join(html), data,
         attachments=tuple(Attachment(f.name, site.artifacts.get(f.digest)) for f in carried), folder=item.model or "",
     )  # fmt: skip
 
@@ -54,8 +52,11 @@ def _carried(site: Site, to: Channel, files: Sequence[ReportFile]) -> list[Repor
     return [f for f in files if f.name.endswith(".pdf") and f.bytes <= most]
 
 
-def _pdf_line(files: Sequence[ReportFile], carried: Sequence[ReportFile], attach_mb: float) -> str:
+def _pdf_line(files: Sequence[ReportFile], carried: Sequence[ReportFile], attach_mb: float) -> list[str]:
     pdf = next((f for f in files if f.name.endswith(".pdf")), None)
-    if carried or pdf is None:
-        return "" if pdf is None else f"{pdf.name}, {pdf.bytes / MB:,.1f} MB, comes with it where attachments are taken."
-    return f"{pdf.name} has {pdf.bytes / MB:,.1f} MB, more than {attach_mb:g} MB, so it is not attached: take the link."
+    if pdf is None:
+        return ["It has no PDF: its page says why."]
+    size = f"{pdf.name}, {pdf.bytes / MB:,.1f} MB,"
+    if carried:
+        return [f"{size} comes with it where attachments are taken."]
+    return [f"{size} is larger than {attach_mb:g} MB, so it is not attached: take the link."]

@@ -63,6 +63,7 @@ _OCCASIONS: Final[Mapping[str, str]] = {
     "resolved": "is resolved",
     "withdrawn": "is withdrawn",
     "test": "is a test",
+    "report": "is ready",
 }
 
 
@@ -73,7 +74,7 @@ def next_step(monitor: str, metric: str) -> str | None:
 
 def headline(item: Announcement) -> str:
     """One plain sentence: since when, what happened, and what it costs."""
-    if item.occasion == "test":
+    if item.occasion in ("test", "report"):
         return item.sentence
     about = f"{item.model or 'Assay'}, {_lowered(item.sentence)}"
     if item.occasion == "resolved":
