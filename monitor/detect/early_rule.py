@@ -21,6 +21,7 @@ from monitor.detect.findings import (
     is_hidden,
     meaning_of,
     standard_deviation,
+    std_change_of,
     times_floor_of,
     undetectable_changes,
 )
@@ -255,6 +256,7 @@ def _findings(
                 alarmed=test.above and p_gated <= alpha, above_floor=test.above, visible_change=test.visible,
                 meaning=meaning_of(profile, name), clusters=cluster_shares(profile, name, *sides),
                 times_floor=times_floor_of(statistic.effect, means, float(least[test.at])),
+                std_change=std_change_of(effect, before, after, profile.total.numbers.get(name)),
             )
         )  # fmt: skip
     return tuple(found)

@@ -80,6 +80,7 @@ class ColumnFinding:
     meaning: Meaning | None = None  # the kind of change, where the column is derived from a text or vector
     clusters: tuple[ClusterShare, ...] = ()  # the clusters whose share changed most, where their mix is the column
     times_floor: float | None = None
+    std_change: float | None = None  # of a number: how far it moved, in standard deviations of the reference
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def column_findings(
                 above_floor=bool(len(above)), visible_change=_detectable(z95, slice(start, end), sums, result, counts),
                 meaning=meaning_of(profile, name), clusters=cluster_shares(profile, name, *sides),
                 times_floor=times_floor_of(sums.statistics[at].effect, means, float(result.min_effects[at])),
+                std_change=std_change_of(effect, before, after, counts),
             )
         )  # fmt: skip
     return tuple(findings)
@@ -150,6 +152,20 @@ def times_floor_of(effect: Effect, means: tuple[float, float], floor: float) -> 
     """The size of a change of one statistic; a floor of 0 counts as the default."""
     largest = 0.5 if effect in ("location", "spread") else 1.0  # of a mean rank, 0..1, around 0.5; of a share
     return times_floor(abs(means[1] - means[0]), floor or MIN_EFFECTS[effect], largest)
+
+
+def std_change_of(effect: str, before: float, after: float, counts: NumberCounts | None) -> float | None:
+    """How far a number moved, in standard deviations of the reference; None for shares and for a constant.
+
+    A mean rank is taken as that of a normal variable.
+    """
+    if counts is None or effect not in ("mean", "location", "spread"):
+        return None
+    if effect != "mean":
+        return (after - before) / RANK_PER_STD
+    unit = standard_deviation(counts)
+    moved = (after - before) / unit if unit else math.inf
+    return moved if math.isfinite(moved) else None
 
 
 def change_of(

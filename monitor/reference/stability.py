@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from core.arrays import Ints
+from core.figures import figure
 from monitor.detect.moved_columns import MovedColumn, Stability, stability
 from monitor.detect.rules import parse_changes
 from monitor.detect.support import supports_block_rule
@@ -185,7 +186,7 @@ def _what(column: dict[str, Any]) -> str:
 
 
 def _value(column: dict[str, Any], value: float) -> str:
-    return f"{100 * value:.1f} %" if column["unit"] == "share of rows" else f"{value:.3g}"
+    return f"{100 * value:.1f} %" if column["unit"] == "share of rows" else figure(value)
 
 
 def _of_rows(column: dict[str, Any]) -> str:

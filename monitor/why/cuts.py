@@ -51,13 +51,31 @@ def cuts_of(reference: Floats) -> Cuts:
         return Cuts(tuple(ends), names)
     with np.errstate(over="ignore", invalid="ignore"):
         found = np.quantile(values, QUANTILES)
-        wide = float(found[-1] - found[0]) or float(values.max() - values.min())
-    step = 10.0 ** math.floor(math.log10(wide / 10)) if 1e-290 < wide < math.inf else 0.0
-    # Numbers at the ends of what a float holds have no rounded steps, and are told as they are.
-    ends = [p for p in found.tolist() if math.isfinite(p)] or [float(values.min())]
-    points = sorted({round(round(p / step) * step, 12) + 0.0 if step else p for p in ends})
+        spread = float(values.max() - values.min())
+    ends = sorted({p for p in found.tolist() if math.isfinite(p)}) or [float(values.min())]
+    gaps = [b - a for a, b in itertools.pairwise(ends)] or [spread]
+    points = sorted({_steady(p, min(gaps[max(at - 1, 0) : at + 1])) for at, p in enumerate(ends)})
     between = [f"{said(a)} to {said(b)}" for a, b in itertools.pairwise(points)]
     return Cuts(tuple(points), (f"<= {said(points[0])}", *between, f"> {said(points[-1])}"))
+
+
+def usual_number(reference: Floats, share: float) -> float:
+    """A quantile of some numbers, rounded as cut points are: by its distance to the median."""
+    found, middle = (float(np.quantile(reference, q)) for q in (share, 0.5))
+    return _steady(found, abs(found - middle))
+
+
+def _steady(value: float, gap: float) -> float:
+    """The nearest of 1, 2 or 5 times a power of ten that is at most half a gap.
+
+    The step is so wide that another sample of the same rows nearly always gives the same point, and so narrow that
+    neighbours stay apart. Numbers at the ends of what a float holds have no rounded steps, and are told as they are.
+    """
+    if not 1e-290 < gap < 1e290:
+        return value
+    power = 10.0 ** math.floor(math.log10(gap / 2))
+    step = max(part * power for part in (1.0, 2.0, 5.0) if part * power <= gap / 2 * (1 + 1e-9))
+    return float(f"{round(value / step) * step:.12g}") + 0.0
 
 
 def said(value: float) -> str:

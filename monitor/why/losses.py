@@ -14,7 +14,7 @@ from monitor.kpi import KPIS
 from monitor.profile.coding import category_values, number_values
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule, KpiRule
-from monitor.why.cuts import percent, said
+from monitor.why.cuts import percent, said, usual_number
 from monitor.windows.stored_levels import comparable
 
 USUAL: Final = 0.9  # quantile of the reference beyond which a number is lost
@@ -95,7 +95,7 @@ def _usual(reference: Floats, window: Floats, usual: float = USUAL, own: float =
     values, share = (known, usual) if len(known) >= LEAST_USUAL else (window[np.isfinite(window)], own)
     if not len(values):
         raise InsufficientDataError("no row has a number")
-    return float(f"{np.quantile(values, share):.3g}")
+    return float(f"{usual_number(values, share):.3g}")
 
 
 def _of_answers(spec: ModelSpec, labelled: Sequence[pl.DataFrame]) -> Lost:

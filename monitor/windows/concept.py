@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from core.cache import CacheKind
 from core.clock import ManualClock
-from monitor import store
+from core.figures import figure
+from monitor import sizes, store
 from monitor.alerts import follow, severity
 from monitor.alerts.headlines import Alarm
 from monitor.drift.stream import ErrorStream
@@ -26,6 +27,7 @@ from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.windows.alarms import window_sentence
 from monitor.windows.correction_history import LATE_OUTCOMES
+from monitor.windows.distance import measured
 from monitor.windows.readings import Reading
 from monitor.windows.stored_levels import comparable, target_column
 
@@ -231,13 +233,19 @@ def _readings(stream: ErrorStream, changes: Sequence[StreamAlarm]) -> list[Readi
 
 
 def _sentence(change: StreamAlarm, stream: ErrorStream) -> str:
-    sums = f": sum {change.statistic:.3f} above {stream.threshold:.3f}"
+    sums = f": sum {figure(change.statistic)} above {figure(stream.threshold)}"
     detector = DETECTOR_NAMES[change.detector] + (sums if change.detector == "page_hinkley" else "")
     return (
-        f"Errors rose: the mean error of the last {change.rows:,} labels is {change.now:.3f}, against "
-        f"{stream.mean:.3f} in the reference ({detector}, at label {change.at:,} since the "
-        f"reference; at least {stream.run_length:,.0f} labels are expected between false alarms)."
+        f"Errors rose: the mean error of the last {change.rows:,} labels is {measured(change.now)}, against "
+        f"{measured(stream.mean)} in the reference, {_size(change, stream)} ({detector}, at label {change.at:,} since "
+        f"the reference; at least {stream.run_length:,.0f} labels are expected between false alarms)."
     )
+
+
+def _size(change: StreamAlarm, stream: ErrorStream) -> str:
+    """The word for how far the errors rose: they are shares of labels, or distances in the outcome's own unit."""
+    sides = stream.mean, change.now
+    return sizes.of_points(sides[1] - sides[0]) if max(sides) <= 1 else sizes.of_relative(*sides)
 
 
 def _joined(window: Window, sentence: str) -> str:

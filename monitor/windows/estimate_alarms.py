@@ -6,8 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from core.figures import count, figure
 from monitor.estimate.base import band_half_width
 from monitor.tables import ESTIMATED
+from monitor.windows.distance import beyond, measured, unit_word
 from monitor.windows.limits import judgement_of
 from monitor.windows.readings import Limits, Reading
 
@@ -83,13 +85,16 @@ def _contradiction(kpi: Reading, limits: Limits) -> str | None:
         return None
     half = (kpi.details.get("coverage") or 0.0) >= MIN_CONTRADICTING_SHARE
     certain = kpi.low is not None and kpi.high is not None and lowest <= kpi.low and kpi.high <= highest
-    return f"the realised value is {kpi.value:.3f} (n = {kpi.n}), within its limit" if half or certain else None
+    if not half and not certain:
+        return None
+    return f"the realised value is {measured(kpi.value)} (n = {count(kpi.n)}), within its limit"
 
 
 def _sentence(kpi: Reading, found: Reading, limit: float | None) -> str:
     return (
-        f"{kpi.metric} is estimated at {found.value:.3f} ({found.low:.3f}-{found.high:.3f}) {_known(kpi, found.n)}, "
-        f"beyond its limit {limit:g}."
+        f"{kpi.metric} is estimated at {measured(found.value)}{unit_word(found.unit)} ({measured(found.low)}-"
+        f"{measured(found.high)}) {_known(kpi, found.n)}, beyond its limit {figure(limit)}"
+        f"{beyond(found.value, limit, found.unit)}."
     )
 
 
@@ -98,8 +103,8 @@ def _known(kpi: Reading, rows: int) -> str:
     there = round((kpi.details.get("coverage") or 0.0) * rows)
     if not there:
         return "without outcomes"
-    given = "" if kpi.value is None else f"{kpi.value:.3f}"
+    given = "" if kpi.value is None else measured(kpi.value)
     if given and kpi.low is not None and kpi.high is not None:
-        given += f", {kpi.low:.3f}-{kpi.high:.3f}"
+        given += f", {measured(kpi.low)}-{measured(kpi.high)}"
     verb = "outcome is" if there == rows == 1 else "outcomes are"
     return f"while {there:,} of {rows:,} {verb} there" + (f" (they give {given})" if given else "")

@@ -1,6 +1,7 @@
 """Judge the rows of one window: the drift decision, and every reading that the verdict rests on."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
@@ -149,7 +150,8 @@ def _judge_drift(
     ]
     if volume is not None:
         readings.append(quality.volume_reading(volume, false_alarm_budget.alpha(current.spec, "volume", window.scale)))
-    document = _document(decision)
+    units = {name: column.unit for name, column in current.spec.columns.items() if column.unit}
+    document = _document(decision, units)
     if unencoded:
         document["sentence"] += f" {unencoded_reasons}."
     return document, readings
@@ -164,11 +166,11 @@ def seed_of(artifact: str, scale: str, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{artifact}/{scale}/{number}".encode()).digest()[:4])
 
 
-def _document(decision: DriftDecision) -> dict[str, Any]:
+def _document(decision: DriftDecision, units: Mapping[str, str]) -> dict[str, Any]:
     document: dict[str, Any] = {f.name: getattr(decision, f.name) for f in fields(decision)}
     document["columns"] = [vars(c) | {"clusters": [vars(share) for share in c.clusters]} for c in decision.columns]
     document["visible"] = [vars(part) for part in decision.visible]
-    document |= {"unjudged": list(decision.unjudged), "sentence": describe(decision), "judged": decision.judged}
+    document |= {"unjudged": list(decision.unjudged), "sentence": describe(decision, units), "judged": decision.judged}
     return document
 
 

@@ -13,6 +13,8 @@ from dataclasses import replace
 from math import log
 from typing import Any, Final
 
+from core.figures import count, figure
+from monitor.windows.distance import beyond, measured, unit_word
 from monitor.windows.lasting_disparities import LastingEvidence
 from monitor.windows.readings import Limits, Reading
 
@@ -116,10 +118,10 @@ def _by_windows(reading: Reading, limits: Limits, judgement: dict[str, Any], sha
 
 def _lasting_sentence(reading: Reading, limit: float | None, together: LastingEvidence) -> str:
     sides = zip(together.pair, together.rates, together.n, strict=True)
-    rates = " and ".join(f"{rate:.3f} of {group} (n = {n})" for group, rate, n in sides)
+    rates = " and ".join(f"{measured(rate)} of {group} (n = {count(n)})" for group, rate, n in sides)
     return (
-        f"{reading.metric} by {reading.column} has been beyond its limit {limit:g} over {together.windows} windows "
-        f"together: the {together.rate.replace('_', ' ')} is {rates}. This window alone does not show it."
+        f"{reading.metric} by {reading.column} has been beyond its limit {figure(limit)} over {together.windows} "
+        f"windows together: the {together.rate.replace('_', ' ')} is {rates}. This window alone does not show it."
     )
 
 
@@ -131,8 +133,11 @@ def _with(reading: Reading, judgement: dict[str, Any]) -> Reading:
 
 def _sentence(reading: Reading, limit: float | None, again: float | None) -> str:
     name = f"{reading.metric} by {reading.column}" if reading.monitor == "fairness" else reading.metric
-    low, high = ("not bounded" if x is None else f"{x:.3f}" for x in (reading.low, reading.high))
-    sentence = f"{name} is {reading.value:.3f} ({low}-{high}, n = {reading.n}), beyond its limit {limit:g}."
+    low, high = ("not bounded" if x is None else measured(x) for x in (reading.low, reading.high))
+    sentence = (
+        f"{name} is {measured(reading.value)}{unit_word(reading.unit)} ({low}-{high}, n = {count(reading.n)}), beyond "
+        f"its limit {figure(limit)}{beyond(reading.value, limit, reading.unit)}."
+    )
     if again is None or abs(again - (reading.value or 0.0)) <= MAX_DISAGREEMENT:
         return sentence
     return f"{sentence} fairlearn computes {again:.3f} from the same rows: do not act on it before the two agree."

@@ -9,6 +9,8 @@ from typing import Any, Final
 import polars as pl
 
 from core.cache import CacheKind
+from core.figures import figure
+from monitor import sizes
 from monitor.quality import QUALITY, FaultCounts, QualityCheck, Rise, Volume, adjusted, counts, rise, volume
 from monitor.quality.base import MIN_RISE, Learned
 from monitor.quality.named import NamedRows
@@ -198,9 +200,13 @@ def volume_from_reading(stored: Any) -> Volume:
 
 def _volume_sentence(found: Volume) -> str:
     return (
-        f"Volume: {found.value:,.0f} rows per block, against {found.expected:,.0f} expected at this time of the week "
-        f"({found.times}, p = {found.p:.2g})."
+        f"Volume: {figure(found.value)} rows per block, against {figure(found.expected)} expected at this time of the "
+        f"week, {_volume_size(found)} ({found.times}, p = {found.p:.2g})."
     )
+
+
+def _volume_size(found: Volume) -> str:
+    return sizes.of_factor(found.ratio if found.ratio is not None else 0.0)
 
 
 def usual_label_delay(site: Site, row: ReferenceRow) -> timedelta | None:
@@ -282,5 +288,5 @@ def _sentence(name: str, column: str, found: Rise) -> str:
     where = f"`{column}`: " if column else ""
     return (
         f"Data quality: {where}{FAULT_NAMES[name]} in {100 * found.value:.1f} % of rows, "
-        f"against {100 * found.reference:.1f} % in the reference."
+        f"against {100 * found.reference:.1f} % in the reference, {sizes.of_shares(found.reference, found.value)}."
     )

@@ -131,19 +131,20 @@ def test_windows_of_known_intents_stay_quiet(streams: list[Stream]) -> None:
         (
             "text.cluster",
             "share",
-            "`text`: mix of known requests changed (those about card, lost: from 3.0 % to 9.0 % of rows; cluster 2: "
-            "from 5.0 % to 1.0 % of rows)",
+            "`text`: mix of known requests changed (those about card, lost: from 3.0 % to 9.0 % of rows, small; "
+            "cluster 2: from 5.0 % to 1.0 % of rows, small)",
         ),
         (
             "text.oov",
             "share_below",
-            "`text`: new vocabulary or typos (share of unknown words: values up to 7: from 3.0 % to 9.0 % of rows)",
+            "`text`: new vocabulary or typos (share of unknown words: values up to 7: from 3.0 % to 9.0 % of "
+            "rows, small)",
         ),
         ("text.component_1", "mean", "`text`: wording moved (component 1: mean from 0.03 to 0.09)"),
-        ("text.length", "missing", "`text.length`: missing values: from 3.0 % to 9.0 % of rows"),
+        ("text.length", "missing", "`text.length`: missing values: from 3.0 % to 9.0 % of rows, small"),
         ("text.length", "mean", "`text`: length changed (mean characters from 0.03 to 0.09)"),
-        ("amount", "missing", "`amount`: missing values: from 3.0 % to 9.0 % of rows"),
-        ("channel", "unseen", "`channel`: values never seen before: from 3.0 % to 9.0 % of rows"),
+        ("amount", "missing", "`amount`: missing values: from 3.0 % to 9.0 % of rows, small"),
+        ("channel", "unseen", "`channel`: values never seen before: from 3.0 % to 9.0 % of rows, small"),
         ("v1.score", "mean", "`v1.score`: mean from 0.03 to 0.09"),
     ],
 )
@@ -176,7 +177,7 @@ def test_new_intents_are_described_as_a_new_kind_of_request(streams: list[Stream
 
 
 def test_edges_and_rare_values_are_told_in_plain_words() -> None:
-    assert (edge("7"), edge("2.38419e-07"), edge("0.12345678")) == ("7", "about 0 (2.4e-07)", "0.123457")
+    assert (edge("7"), edge("2.38419e-07"), edge("0.12345678")) == ("7", "about 0 (2.4e-07)", "0.123")
     finding = ColumnFinding(
         "plan", "category", "other", None, 0.5, 0.0, 0.535, "share of rows", 9.0, 0.001, True, True, None
     )

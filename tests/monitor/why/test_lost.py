@@ -10,6 +10,7 @@ from core.errors import InsufficientDataError
 from monitor.spec.monitors import FairnessRule
 from monitor.spec.parse import parse_spec
 from monitor.why.columns import Kind
+from monitor.why.cuts import cuts_of, usual_number
 from monitor.why.losses import of_fairness, of_kpi
 from monitor.why.lost import LostFinding, find_lost
 from monitor.why.wording import lost_sentence
@@ -87,13 +88,13 @@ def test_each_kind_of_kpi_has_its_lost_rows_and_limits_come_from_the_reference()
     rule = regression.monitors.kpi[0]
     window = ref.with_columns(answer=pl.col("answer") * 2)
     lost = of_kpi(regression, rule, window, ref, (window, ref))
-    assert lost.words == "off by more than 89.1"
-    assert int(lost.window["lost"].sum()) == 55
+    assert lost.words == "off by more than 90"
+    assert int(lost.window["lost"].sum()) == 54
     slow = spec(
         "regression", {"metric": "latency_p95", "column": "ms", "max": 1}, ms={"role": "measure", "type": "number"}
     )
     lost = of_kpi(slow, slow.monitors.kpi[0], window, ref, (window, ref))
-    assert (lost.words, lost.column) == ("ms above 89.1", "ms")
+    assert (lost.words, lost.column) == ("ms above 90", "ms")
     classes = spec("classification", {"metric": "accuracy", "min": 0.9})
     rows = pl.DataFrame({"answer": ["yes", None, "no"], "truth": ["yes", "no", None]})
     answered = of_kpi(classes, classes.monitors.kpi[0], rows, rows, (rows, rows))
@@ -142,3 +143,13 @@ def found_again() -> LostFinding:
 
 def test_the_same_rows_give_the_same_answer() -> None:
     assert found_again() == found_again()
+
+
+def test_another_sample_of_the_same_traffic_is_told_by_the_same_cut_points() -> None:
+    draw = np.random.default_rng(5)
+    samples = [draw.lognormal(6.0, 1.0, 4_000) for _ in range(6)]
+    points = [cuts_of(sample).points for sample in samples]
+    same = sum(p == points[0][at] for found in points[1:] for at, p in enumerate(found))
+    assert same >= 0.8 * 5 * len(points[0])
+    assert all(len(name.replace(",", "")) < 20 for name in cuts_of(samples[0]).names)
+    assert {usual_number(sample, 0.9) for sample in samples} == {usual_number(samples[0], 0.9)}

@@ -108,7 +108,7 @@ def test_a_kpi_far_beyond_its_limit_alarms_with_few_outcomes_and_again_with_all(
     found = looked([(10, 29), (11, 30), (100, 200)], 200)
     assert [r.alarm for r in found] == [False, True, True]
     assert found[1].limit == 0.8
-    assert found[1].sentence == "accuracy is 0.367 (0.219-0.545, n = 30), beyond its limit 0.8."
+    assert found[1].sentence == "accuracy is 0.367 (0.219-0.545, n = 30), beyond its limit 0.8 by 43.3 points, large."
 
 
 def test_between_two_looks_an_alarm_may_end_and_none_may_begin() -> None:

@@ -65,7 +65,7 @@ def test_the_same_traffic_is_quiet_and_broken_columns_are_named(site: Site) -> N
     found = quality_alerts(site)
     assert set(found) == {"missing", "unseen"}
     assert found["missing"].sentence == (
-        "Data quality: `amount`: missing values in 25.2 % of rows, against 0.0 % in the reference."
+        "Data quality: `amount`: missing values in 25.2 % of rows, against 0.0 % in the reference, large."
     )
     assert measured(site)["unseen", "region"].details["adjusted_p"] < 1e-6
 
@@ -200,5 +200,5 @@ def test_numbers_out_of_range_are_named_and_values_of_redacted_columns_are_not(s
     send(site, broken)
     found = quality_alerts(site)
     assert "Most often: '-999' (" in found["out_of_range"].sentence
-    assert found["unseen"].sentence.endswith("against 0.0 % in the reference.")  # the column is redacted
+    assert found["unseen"].sentence.endswith("against 0.0 % in the reference, large.")  # the column is redacted
     assert "faulty_rows" not in measured(site)["unseen", "region"].details
