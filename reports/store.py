@@ -183,6 +183,15 @@ def entries(db: Session, subjects: Sequence[str], until_size: int | None = None)
     return [_entry(row) for row in db.scalars(query)]
 
 
+def alert_entries(db: Session, subject: str, alert_id: UUID) -> list[Entry]:
+    """Ledger entries about what became of one alert, in order."""
+    query = select(LedgerEntry).where(
+        LedgerEntry.kind.in_(("alert.opened", "alert.acknowledged", "alert.resolved")), LedgerEntry.subject == subject,
+        LedgerEntry.entry.contains(str(alert_id)),
+    )  # fmt: skip
+    return [_entry(row) for row in db.scalars(query.order_by(LedgerEntry.index))]
+
+
 def entry(db: Session, index: int) -> Entry | None:
     row = db.get(LedgerEntry, index)
     return None if row is None else _entry(row)

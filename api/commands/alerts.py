@@ -80,21 +80,46 @@ def _print(item: dict[str, Any], about: str, sentence: str) -> None:
 
 @app.command()
 def show(id: Id, as_json: JsonFlag = False) -> None:
-    """Show the incident of an alert, with its timeline."""
+    """Show what the page of an alert says: what, since when, how bad, for whom, why, what now; or an incident."""
     service = client()
-    incident = service.json("GET", f"/api/v1/incidents/{_incident(service, id)}")
+    kind, item = _find(service, id)
+    if kind == "alerts":
+        alert = service.json("GET", f"/api/v1/alerts/{item['id']}")
+        if as_json:
+            emit_json(alert)
+            return
+        _show_alert(alert)
+    incident = service.json("GET", f"/api/v1/incidents/{item['incident_id'] if kind == 'alerts' else item['id']}")
     if as_json:
         emit_json(incident)
-        return
+    else:
+        show_incident(incident)
+
+
+def show_incident(incident: dict[str, Any]) -> None:
     about = incident["model"] or "the installation"
     owner = f", owner {incident['owner']}" if incident["owner"] else ""
-    first = f"{incident['id']}: {incident['severity']}, {incident['state']}{owner}, {about}"
+    first = f"Incident {incident['id']}: {incident['severity']}, {incident['state']}{owner}, {about}"
     console.print(first, markup=False, soft_wrap=True)
     console.print(incident["headline"], markup=False, soft_wrap=True)
     if incident["snoozed_until"] and incident["snoozed_until"] > SystemClock().now().isoformat():
         console.print(f"Snoozed until {_minute(incident['snoozed_until'])} UTC", markup=False)
     for n in incident["timeline"]:
         console.print(f"{_minute(n['at'])}  {n['actor']}, {n['kind']}: {n['text']}", markup=False, soft_wrap=True)
+
+
+def _show_alert(a: dict[str, Any]) -> None:
+    first = f"{a['id']}: {a['monitor']}, {a['severity']}, {a['state']}, {a['model'] or 'the installation'}"
+    why = (a.get("why") or {}).get("sentence") or "not looked for: only drift, KPI and fairness alerts are explained"
+    lines = [
+        first, a["headline"], f"Since: {_minute(a['since'])} UTC", f"What: {a['sentence']}",
+        f"Did it hurt: {a['harm']['sentence']}", f"For whom: {a['carriers']['sentence']}", f"Why: {why}",
+        *(f"At that time: {_minute(h['at'])}, {h['when']}: {h['text']}" for h in a["around"]),
+        *(f"Before: {_minute(s['opened_at'])}, {s['model'] or 'the installation'}: {s['done']}" for s in a["similar"]),
+        *(f"Now: {n['words']}" for n in a["next"]),
+    ]  # fmt: skip
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
 
 
 @app.command()

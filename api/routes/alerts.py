@@ -22,7 +22,13 @@ from monitor.alerts import store as alert_store
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.alerts.findings import findings, standing
 from monitor.finding_tables import AlertFinding
+from monitor.harm import Harm
 from monitor.tables import Alert, Model
+from reports.alerts.around import Happened
+from reports.alerts.carriers import ForWhom
+from reports.alerts.next_actions import NextAction
+from reports.alerts.similar import SimilarAlert
+from reports.alerts.story import story
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 Reader = Annotated[Caller, requires(Permission.READ)]
@@ -78,6 +84,25 @@ class AlertOut(Out):
     confirmation_error: str | None
     confirmed_before: list[dict[str, Any]]
     why: StandingOut | None = None
+
+
+class AlertDetailsOut(AlertOut):
+    """An alert with what its page says: `headline` first, then did it hurt, for whom, what else happened, similar ones.
+
+    `since` is in the time of the events. `harm`: the KPIs of its window beside those of the last one before it began.
+    `carriers`: segments, versions and agents. `around`: from two days before it began to the end of its window.
+    `similar`: earlier alerts that the caller may see, with what was done. `next`: what to do now. `spec_problem` says
+    why the spec of its model cannot be read.
+    """
+
+    headline: str
+    since: datetime
+    harm: Harm
+    carriers: ForWhom
+    around: list[Happened]
+    similar: list[SimilarAlert]
+    next: list[NextAction]
+    spec_problem: str | None
 
 
 class ExampleOut(Out):
@@ -173,8 +198,14 @@ def list_all(
 
 
 @router.get("/alerts/{alert_id}")
-def read(_: Reader, alert_id: UUID, db: ReadDb) -> AlertOut:
-    return _one(db, store.alert(db, alert_id))
+def read(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> AlertDetailsOut:
+    """Everything that the page of the alert says, but for the example rows: `why` and `examples` have those."""
+    alert = store.alert(db, alert_id)
+    told = story(site, db, alert, seen_ids(db, caller))
+    return AlertDetailsOut(
+        **dict(_one(db, alert)), headline=told.headline, since=told.since, harm=told.harm, carriers=told.carriers,
+        around=list(told.around), similar=list(told.similar), next=list(told.next), spec_problem=told.spec_problem,
+    )  # fmt: skip
 
 
 @router.get("/alerts/{alert_id}/why")

@@ -4,12 +4,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from monitor import store as monitor_store
 from monitor.errors import IncidentNotFoundError, MuteNotFoundError
-from monitor.tables import Alert, Incident, IncidentNote, Mute
+from monitor.tables import Alert, Incident, IncidentNote, Model, Mute
+
+MOST_BESIDE = 100
 
 
 def incident(db: Session, incident_id: UUID, *, lock: bool = False) -> Incident:
@@ -121,3 +123,39 @@ def notes(db: Session, incident_id: UUID) -> Sequence[IncidentNote]:
 def note_count(db: Session, incident_id: UUID) -> int:
     query = select(func.count()).select_from(IncidentNote).where(IncidentNote.incident_id == incident_id)
     return db.scalar(query) or 0
+
+
+def alerts_beside(db: Session, alert: Alert, model_ids: Collection[UUID] | None) -> Sequence[Row[Alert, str | None]]:
+    """The other alerts of an alert's incident with the names of their models, of some models or of all."""
+    query = (
+        select(Alert, Model.name)
+        .outerjoin(Model, Model.id == Alert.model_id)
+        .where(Alert.incident_id == alert.incident_id, Alert.id != alert.id)
+    )
+    if model_ids is not None:
+        query = query.where(Alert.model_id.in_(model_ids))
+    return db.execute(query.order_by(Alert.opened_at, Alert.id).limit(MOST_BESIDE)).all()
+
+
+def newest_notes(
+    db: Session, incident_id: UUID, model_ids: Collection[UUID] | None, limit: int
+) -> Sequence[IncidentNote]:
+    """The newest lines of a timeline, newest first.
+
+    For a caller of some models, lines about alerts of others are left out; where the incident has alerts of models
+    outside them, so are the lines about the whole incident, which may speak of those.
+    """
+    query = select(IncidentNote).where(IncidentNote.incident_id == incident_id)
+    if model_ids is not None:
+        own = select(Alert.id).where(Alert.incident_id == incident_id, Alert.model_id.in_(model_ids))
+        mine = IncidentNote.alert_id.in_(own)
+        whole = outside_models(db, incident_id, model_ids)
+        query = query.where(mine if whole else mine | IncidentNote.alert_id.is_(None))
+    return db.scalars(query.order_by(IncidentNote.number.desc()).limit(limit)).all()
+
+
+def outside_models(db: Session, incident_id: UUID, model_ids: Collection[UUID]) -> bool:
+    """Whether an incident has an alert of a model that is none of these."""
+    other = Alert.model_id.not_in(model_ids) | Alert.model_id.is_(None)
+    query = select(Alert.id).where(Alert.incident_id == incident_id, other).limit(1)
+    return db.scalar(query) is not None

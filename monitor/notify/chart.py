@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,45 +24,61 @@ def draw(db: Session, item: Announcement) -> bytes | None:
     window = db.get(Window, item.window_id) if item.window_id is not None else None
     if window is None or item.model_id is None:
         return None
-    title, points = _series(db, item, window)
+    title, points = series(db, item, window)
     if len([p for p in points if p["value"] is not None]) < 2:
         return None
-    first = min(p["at"] for p in points)
-    marks = [{"at": _ms(d.at), "label": d.version} for d in deploys.listed(db, item.model_id) if _ms(d.at) >= first]
     import vl_convert
 
-    png: bytes = vl_convert.vegalite_to_png(_chart(title, points, marks), vl_version="6.4", scale=2)
+    drawn = _chart(title, points, marked_deploys(db, item.model_id, points))
+    png: bytes = vl_convert.vegalite_to_png(drawn, vl_version="6.4", scale=2)
     return png
 
 
-def _series(db: Session, item: Announcement, window: Window) -> tuple[str, list[Point]]:
-    """What the chart shows, and a point for each of the last windows of the same length and reference."""
+def marked_deploys(db: Session, model_id: UUID, points: Sequence[Point]) -> list[Point]:
+    """The deploys of a model that lie in the time of some points."""
+    first = min(p["at"] for p in points)
+    return [{"at": _ms(d.at), "label": d.version} for d in deploys.listed(db, model_id) if _ms(d.at) >= first]
+
+
+def series(db: Session, item: Announcement, window: Window, *, upto: datetime | None = None) -> tuple[str, list[Point]]:
+    """What the chart shows, and a point for each of the last windows of the same length and reference.
+
+    Args:
+        window: that the announcement is about.
+        upto: the last moment that is shown; without it, the end of the window.
+
+    Returns:
+        A title, and points with `at` in milliseconds, `value`, `low`, `high`, `limit` and `alarm`, oldest first.
+    """
+    until = upto or window.to_ts
     if item.monitor == "drift":
         column = item.column or _leading_column(db, window)
-        rows = _measured(db, window, "drift", DISTANCE, column) if column else []
+        rows = _measured(db, window, until, "drift", DISTANCE, column) if column else []
         if len([m for m in rows if m.value is not None]) > 1:
             points = [_point(m, m.value, limit=None) for m in rows]
-            return f"{column}: distance from the reference", _marked(points)
-        rows = _measured(db, window, "drift", "p_value", "")
+            return f"{column}: distance from the reference", _marked(points, window)
+        rows = _measured(db, window, until, "drift", "p_value", "")
         return "drift p value; dashed: alpha", [_point(m, m.value, limit=m.limit) for m in rows]
     if item.monitor in ("kpi", "estimate"):
-        rows = _measured(db, window, "kpi", item.metric, None)
+        rows = _measured(db, window, until, "kpi", item.metric, None)
         points = [_point(m, m.value if m.value is not None else m.estimated, limit=m.limit) for m in rows]
         for point, m in zip(points, rows, strict=True):
             real = m.value is not None
             point["low"], point["high"] = (m.low, m.high) if real else (m.estimated_low, m.estimated_high)
         return f"{item.metric.replace('_', ' ')}, realised or else estimated; dashed: limit", points
-    rows = _measured(db, window, item.monitor, item.metric, item.column)
+    rows = _measured(db, window, until, item.monitor, item.metric, item.column)
     name = item.metric.replace("_", " ") + (f", {item.column}" if item.column else "")
     return f"{name}; dashed: limit", [_point(m, m.value, limit=m.limit) for m in rows]
 
 
-def _measured(db: Session, window: Window, monitor: str, metric: str, column: str | None) -> Sequence[Measurement]:
+def _measured(
+    db: Session, window: Window, until: datetime, monitor: str, metric: str, column: str | None
+) -> Sequence[Measurement]:
     query = (
         select(Measurement)
         .join(Window, Window.id == Measurement.window_id)
         .where(
-            Window.baseline_id == window.baseline_id, Window.scale == window.scale, Window.to_ts <= window.to_ts,
+            Window.baseline_id == window.baseline_id, Window.scale == window.scale, Window.to_ts <= until,
             Measurement.monitor == monitor, Measurement.metric == metric, Measurement.segment == "",
         )
         .order_by(Window.to_ts.desc())
@@ -85,10 +102,10 @@ def _point(m: Measurement, value: float | None, *, limit: float | None) -> Point
     return {"at": _ms(m.to_ts), "value": value, "low": None, "high": None, "limit": limit, "alarm": m.alarm}
 
 
-def _marked(points: list[Point]) -> list[Point]:
+def _marked(points: list[Point], window: Window) -> list[Point]:
     """A distance does not alarm by itself; the window of the alert does."""
-    if points:
-        points[-1]["alarm"] = True
+    for point in points:
+        point["alarm"] = point["alarm"] or point["at"] == _ms(window.to_ts)
     return points
 
 

@@ -6,24 +6,37 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from core.figures import figure
 from monitor import store
+from monitor.harm import KpiHarm, change_words, harm
 from monitor.notify import deploys, maintenance
 from monitor.tables import ESTIMATED, Window
 
 
-def consequences(db: Session, window: Window) -> str:
-    """The KPIs of a window whose value alarmed, or else whose estimate did; empty if none did.
+def consequences(db: Session, window: Window, since: datetime) -> str:
+    """The KPIs of a window whose value alarmed, or else whose estimate did, beside their values before; empty if none.
 
     An estimate alarms only if its whole band lies beyond the limit and no outcome contradicts it.
+
+    Args:
+        since: start of the episode, in the time of the events.
     """
     found: dict[str, str] = {}
+    known = {k.metric: k for k in harm(db, window, since, None).kpis if not k.column}
     measured = [m for m in store.window_measurements(db, window.id) if m.alarm and m.segment in ("", ESTIMATED)]
     for monitor, how in (("kpi", "is"), ("estimate", "is estimated at")):
         for m in measured:
             if m.monitor == monitor and m.value is not None and m.limit is not None:
-                said = f"{m.metric.replace('_', ' ')} {how} {m.value:.3g}, limit {m.limit:g}"
+                was = _was(known.get(m.metric))
+                said = f"{m.metric.replace('_', ' ')} {how} {figure(m.value)}{was}, limit {figure(m.limit)}"
                 found.setdefault(m.metric, said)
     return "; ".join(found.values())
+
+
+def _was(known: KpiHarm | None) -> str:
+    if known is None or known.before is None or known.during is None:
+        return ""
+    return f", was {figure(known.before.value)} ({change_words(known)})"
 
 
 def context(db: Session, model_id: UUID, window: Window | None, since: datetime, now: datetime) -> Iterator[str]:

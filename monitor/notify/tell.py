@@ -2,15 +2,18 @@
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from core.errors import AppError
 from monitor.notify import describe, outbox, routing
 from monitor.notify.announcement import Announcement, Occasion
 from monitor.notify.channels import channels
 from monitor.service import in_force
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, Model, Window
 
 ENDING: Final = ("resolved", "withdrawn")
@@ -27,20 +30,9 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
     """
     if not site.settings.channels or (occasion in ENDING and _others_last(db, alert)):
         return
-    model = db.get(Model, alert.model_id) if alert.model_id else None
-    spec = in_force(site, db, model).spec if model is not None else None
-    window = db.get(Window, alert.last_window_id) if alert.last_window_id is not None else None
-    item = Announcement(
-        thread=f"incident:{alert.incident_id}", occasion=occasion, severity=alert.severity, at=site.clock.now(),
-        sentence=alert.sentence, model=model.name if model else None, model_id=alert.model_id,
-        owner=spec.owner if spec else "", alert_id=alert.id, incident_id=alert.incident_id,
-        window_id=window.id if window else None, monitor=alert.monitor, metric=alert.metric, column=alert.column,
-        value=alert.value, limit=alert.limit, since=_since(alert),
-        consequence=describe.consequences(db, window) if window else "",
-        context=around(db, alert, site.clock.now()),
-        runbook=spec.notify.runbook if spec and spec.notify else None,
-    )  # fmt: skip
-    notify = spec.notify if spec else None
+    item, notify = announcement(site, db, alert, occasion), None
+    if alert.model_id is not None and (spec := _spec(site, db, alert.model_id)) is not None:
+        notify = spec.notify
     chosen = routing.chosen(site.settings, item, notify)
     if occasion in ENDING:
         told = outbox.told(db, item.thread)
@@ -52,12 +44,44 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
             outbox.add(site, db, channel, item, notify)
 
 
+def announcement(site: Site, db: Session, alert: Alert, occasion: Occasion) -> Announcement:
+    """What is told about an alert; its headline is that of its page too."""
+    model = db.get(Model, alert.model_id) if alert.model_id else None
+    spec = _spec(site, db, model.id) if model is not None else None
+    window = db.get(Window, alert.last_window_id) if alert.last_window_id is not None else None
+    return Announcement(
+        thread=f"incident:{alert.incident_id}", occasion=occasion, severity=alert.severity, at=site.clock.now(),
+        sentence=alert.sentence, model=model.name if model else None, model_id=alert.model_id,
+        owner=spec.owner if spec else "", alert_id=alert.id, incident_id=alert.incident_id,
+        window_id=window.id if window else None, monitor=alert.monitor, metric=alert.metric, column=alert.column,
+        value=alert.value, limit=alert.limit, since=since_of(alert),
+        consequence=describe.consequences(db, window, since_of(alert)) if window else "",
+        context=around(db, alert, site.clock.now()),
+        runbook=spec.notify.runbook if spec and spec.notify else None,
+    )  # fmt: skip
+
+
+def occasion_now(alert: Alert) -> Occasion:
+    """The occasion of which an alert would be told as it stands."""
+    if alert.state == "resolved":
+        return "resolved"
+    return "withdrawn" if alert.withdrawn_at is not None else "opened"
+
+
+def _spec(site: Site, db: Session, model_id: UUID) -> ModelSpec | None:
+    """The spec in force; None where it cannot be read: an alarm is told all the same."""
+    try:
+        return in_force(site, db, db.get_one(Model, model_id)).spec
+    except AppError:
+        return None
+
+
 def around(db: Session, alert: Alert, now: datetime) -> tuple[str, ...]:
     """What else happened when an alert began: a deploy, maintenance."""
     if alert.model_id is None:
         return ()
     first = db.get(Window, alert.first_window_id) if alert.first_window_id is not None else None
-    return tuple(describe.context(db, alert.model_id, first, _since(alert), now))
+    return tuple(describe.context(db, alert.model_id, first, since_of(alert), now))
 
 
 def _others_last(db: Session, alert: Alert) -> bool:
@@ -69,7 +93,7 @@ def _others_last(db: Session, alert: Alert) -> bool:
     return db.scalar(select(exists(query.subquery().select()))) or False
 
 
-def _since(alert: Alert) -> datetime:
+def since_of(alert: Alert) -> datetime:
     """Start of the newest episode that was announced, in the time of the events."""
     told = [e for e in alert.episodes if not e.get("withdrawn")]
     newest = max(told, key=lambda e: (e["told_at"], e["from_ts"]), default=None)

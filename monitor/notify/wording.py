@@ -11,6 +11,8 @@ from monitor.notify.announcement import Announcement
 _LEADING: Final = re.compile(r"Drift: `(?P<column>[^`]+)`: (?P<what>.+?)(?:; `|; and \d+ more|\.$|\.\s)")
 # Of several columns, what people ask says most, whichever changed most.
 _TOLD_FIRST: Final = re.compile(r"`(?P<column>[^`]+)`: (?P<what>new kind of request|mix of known requests changed)")
+# The size of what is told in other words than the sentence has, from the parentheses behind it.
+_SIZE: Final = re.compile(r"(?: \()?[^()]*, (?P<size>very small|small|moderate|large)(?:[);]|$)")
 _PARENTHESES: Final = re.compile(r" \([^()]*\)")  # intervals and numbers of rows; the sentence follows in full
 _KINDS: Final[Mapping[str, str]] = {
     "new kind of request": "people ask about things {model} never saw",
@@ -76,11 +78,10 @@ def headline(item: Announcement) -> str:
     """One plain sentence: since when, what happened, and what it costs."""
     if item.occasion in ("test", "report"):
         return item.sentence
-    about = f"{item.model or 'Assay'}, {_lowered(item.sentence)}"
-    if item.occasion == "resolved":
-        return f"Resolved: {about}"
-    if item.occasion == "withdrawn":
-        return f"Withdrawn, as late rows or outcomes took the alarm back: {about}"
+    if item.occasion in ("resolved", "withdrawn"):
+        took = ", as late rows or outcomes took the alarm back" if item.occasion == "withdrawn" else ""
+        began = day(item.since or item.at, item.at)
+        return f"{item.occasion.capitalize()}{took}: {_clause(item)}; it began {began}."
     cost = f"; {item.consequence}" if item.consequence and item.monitor not in ("kpi", "estimate") else ""
     return f"Since {day(item.since or item.at, item.at)} {_clause(item)}{cost}."
 
@@ -92,7 +93,9 @@ def _clause(item: Announcement) -> str:
     if (found := _TOLD_FIRST.search(item.sentence)) or (found := _LEADING.match(item.sentence + " ")):
         kind = found["what"].partition(" (")[0]
         words = _KINDS.get(kind, "`{column}` of {model} changed: {what}")
-        return words.format(model=item.model, column=found["column"], what=_PARENTHESES.sub("", found["what"]))
+        said = words.format(model=item.model, column=found["column"], what=_PARENTHESES.sub("", found["what"]))
+        size = _SIZE.match(item.sentence, found.end("what")) if kind in _KINDS else None
+        return said if size is None else f"{said}, a {size['size']} change"
     return f"{item.model}: {_lowered(short).rstrip('.')}"
 
 

@@ -151,7 +151,7 @@ def test_another_episode_has_its_own_words_and_is_confirmed_on_its_own_rows(site
     assert old.content != new.content
     page = visit(site, Role.ADMIN).get(f"/alerts/{alert.id}").text
     assert f"?window={earlier['window_id']}" in page
-    lead = page[page.index('class="lead"') :].partition("</p>")[0]
+    lead = page[page.index('class="lead"') :].partition("</dl>")[0]
     assert "new vocabulary" in lead
     assert window.from_ts.strftime("%Y-%m-%d %H:%M") in lead
 

@@ -53,4 +53,4 @@ def test_a_message_names_an_estimate_only_if_it_alarmed(
             low=0.0, high=1.0,
         )  # fmt: skip
         db.flush()
-        assert describe.consequences(db, window) == said
+        assert describe.consequences(db, window, window.from_ts) == said

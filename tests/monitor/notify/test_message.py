@@ -37,6 +37,14 @@ def item(**changes: object) -> Announcement:
             "Since 13 Nov people ask about things support-intents never saw.",
         ),
         (
+            {"sentence": "Drift: `text`: new kind of request (mean distance from 0.2 to 0.4, +1.2 std, large)."},
+            "Since 13 Nov people ask about things support-intents never saw, a large change.",
+        ),
+        (
+            {"sentence": "Drift: `amount`: mean from 93.1 to 3.1 EUR, -0.9 std, large."},
+            "Since 13 Nov `amount` of support-intents changed: mean from 93.1 to 3.1 EUR, -0.9 std, large.",
+        ),
+        (
             {"sentence": "Drift: `amount`: mean from 93.1 to 3.1."},
             "Since 13 Nov `amount` of support-intents changed: mean from 93.1 to 3.1.",
         ),
@@ -58,8 +66,8 @@ def item(**changes: object) -> Announcement:
         ),
         ({"since": NOW - timedelta(hours=3), "sentence": "Drift: `a`: x."}, "Since 14 Nov 05:00 UTC `a` of "),
         ({"since": NOW - timedelta(days=400), "sentence": "Drift: `a`: x."}, "Since 10 Oct 2025 `a` of "),
-        ({"occasion": "resolved"}, "Resolved: support-intents, drift: `text`: new kind of request"),
-        ({"occasion": "withdrawn"}, "Withdrawn, as late rows or outcomes took the alarm back: support-intents, "),
+        ({"occasion": "resolved"}, "Resolved: people ask about things support-intents never saw; it began 13 Nov."),
+        ({"occasion": "withdrawn"}, "Withdrawn, as late rows or outcomes took the alarm back: people ask "),
     ],
 )  # fmt: skip
 def test_the_first_sentence_is_plain(changes: dict[str, object], sentence: str) -> None:

@@ -128,7 +128,7 @@ def test_a_drift_alert_says_in_which_words_and_rows_and_sets_clocks_and_scores_a
     assert client.get(f"/api/v1/alerts/{alert.id}").json()["why"]["sentence"] == found["sentence"]
     assert reader(site, Role.VIEWER).get(f"/api/v1/alerts/{alert.id}/why").json()["examples"] is None
     page = visit(site, Role.ADMIN).get(f"/alerts/{alert.id}").text
-    assert "<strong>Why:</strong> What changed most" in page
+    assert "<dt>Why</dt><dd>What changed most" in page
     assert found["examples"][0]["event_id"] in page
     assert found["examples"][0]["event_id"] not in visit(site, Role.VIEWER).get(f"/alerts/{alert.id}").text
     with site.database.read() as db:
