@@ -1,69 +1,26 @@
-"""The pages in a real browser: readable at two widths and in two themes, no error, nothing fetched from elsewhere."""
+"""What people do on the pages, in a real browser. That every page can be read is the walk's to say."""
 
-import os
-import socket
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
-from api.app import create_app
 from core.clock import ManualClock
-from governance.access.api_keys import create_key
-from governance.access.roles import Role
 from monitor.site import Site
+from tests.browser.served import Served, Watched, serving, watched
 from tests.databases import SQLITE_FIRST
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END
 
 pytestmark = SQLITE_FIRST
-SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"]  # fmt: skip
-
-
-@dataclass
-class Served:
-    url: str
-    key: str
-    site: Site
-
-
-@dataclass
-class Watched:
-    """A browser page and everything that went wrong on it."""
-
-    page: Any
-    errors: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)
-
-    def fine(self) -> None:
-        assert self.errors == []
-        assert self.outside == []
-
-    def overflow(self) -> int:
-        """Pixels the document is wider than the window."""
-        return int(self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
 
 
 @pytest.fixture
 def served(site: Site, clock: ManualClock) -> Iterator[Served]:
     clock.move_to(END + timedelta(hours=3))
-    with site.database.write() as db:
-        _, key = create_key(db, name="a.lindqvist", role=Role.ADMIN, actor="assay", now=clock.now())
-    app = create_app(site)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-    thread.start()
-    yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", key, site)
-    server.should_exit = True
-    thread.join(timeout=60)
-    listener.close()
+    with serving(site, clock) as found:
+        yield found
 
 
 @pytest.fixture
@@ -72,123 +29,49 @@ def story(served: Served) -> Story:
         return tell(served.site, db)
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        found = running.chromium.launch(executable_path=chromium, args=SWITCHES)
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def open_page(browser: Any, served: Served) -> Iterator[Any]:
+def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Watched]]:
     contexts = []
 
-    def make(width: int = 1280, scheme: str = "light", *, sign_in: bool = True) -> Watched:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    def make(*, sign_in: bool = True) -> Watched:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
         contexts.append(context)
-        watched = Watched(context.new_page())
-        watched.page.on("console", lambda m: watched.errors.append(m.text) if m.type in ("error", "warning") else None)
-        watched.page.on("pageerror", lambda e: watched.errors.append(str(e)))
-        watched.page.on(
-            "request", lambda r: None if r.url.startswith((served.url, "data:")) else watched.outside.append(r.url)
-        )
+        found = watched(context, served)
         if sign_in:
-            watched.page.goto(served.url + "/login")
-            watched.page.fill("input[name=key]", served.key)
-            watched.page.click("main button")
-        return watched
+            found.sign_in(served.key)
+        return found
 
     yield make
     for context in contexts:
         context.close()
 
 
-def keep(watched: Watched, name: str) -> None:
-    """Leave a picture to be looked at, where PICTURES_DIR asks for it."""
-    if folder := os.environ.get("PICTURES_DIR"):
-        watched.page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+def test_a_stranger_signs_in_reaches_the_page_and_signs_out(open_page: Callable[..., Watched], served: Served) -> None:
+    at = open_page(sign_in=False)
+    at.page.goto(served.url + "/channels")
+    assert at.page.url.endswith("/login?next=/channels")
+    at.keep("login")
+    at.page.fill("input[name=key]", "assay_wrong")
+    at.page.click("main button")
+    assert at.page.locator("[role=alert]").count() == 1
+    assert all("401" in e for e in at.errors)
+    at.errors.clear()
+    at.page.fill("input[name=key]", served.key)
+    at.page.click("main button")
+    assert at.page.url == served.url + "/channels"
+    at.page.goto(served.url)
+    assert "No model is monitored yet" in at.page.inner_text("h1")
+    assert "assay init FILE" in at.page.inner_text("main")
+    at.keep("empty")
+    at.page.click("text=Sign out")
+    at.page.goto(served.url + "/")
+    assert "/login" in at.page.url
+    at.fine()
 
 
-def test_a_stranger_is_sent_to_the_login_page_and_back(open_page: Any, served: Served, story: Story) -> None:
-    watched = open_page(sign_in=False)
-    watched.page.goto(served.url + "/models/support-intents")
-    assert watched.page.url.endswith("/login?next=/models/support-intents")
-    keep(watched, "login")
-    watched.page.fill("input[name=key]", served.key)
-    watched.page.click("main button")
-    assert watched.page.url == served.url + "/models/support-intents"
-    watched.page.click("text=Sign out")
-    watched.page.goto(served.url + "/")
-    assert "/login" in watched.page.url
-    watched.fine()
-
-
-def test_a_wrong_key_is_refused_with_a_reason(open_page: Any, served: Served) -> None:
-    watched = open_page(sign_in=False)
-    watched.page.goto(served.url + "/login")
-    watched.page.fill("input[name=key]", "assay_wrong")
-    watched.page.click("main button")
-    assert watched.page.locator("[role=alert]").count() == 1
-    assert watched.outside == []
-
-
-def test_an_empty_installation_says_how_to_begin(open_page: Any) -> None:
-    watched = open_page()
-    assert "No model is monitored yet" in watched.page.inner_text("h1")
-    assert "assay init FILE" in watched.page.inner_text("main")
-    keep(watched, "empty")
-    watched.fine()
-
-
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (1280, "light"), (390, "dark"), pytest.param(390, "light", marks=pytest.mark.slow),
-        pytest.param(1280, "dark", marks=pytest.mark.slow),
-    ],
-)  # fmt: skip
-def test_overview_and_model_page_are_readable(
-    open_page: Any, served: Served, story: Story, width: int, scheme: str
+def test_an_open_alert_is_acknowledged_with_a_reason(
+    open_page: Callable[..., Watched], served: Served, story: Story
 ) -> None:
-    watched = open_page(width, scheme)
-    assert "All quiet" in watched.page.inner_text(".lead")
-    assert "support-intents" in watched.page.inner_text("article")
-    assert watched.overflow() <= 0
-    keep(watched, f"overview-{width}-{scheme}")
-    watched.page.click("article a >> nth=0")
-    assert watched.page.inner_text(".lead").startswith("Quiet since 2026-03-15")
-    shown = watched.page.locator(".chart.wide svg" if width > 720 else ".chart.narrow svg")
-    assert shown.is_visible()
-    assert watched.overflow() <= 0
-    assert watched.page.locator("#windows tbody tr").count() == 34
-    assert watched.page.locator("#alerts tbody tr").count() == 2
-    keep(watched, f"model-{width}-{scheme}")
-    watched.fine()
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_fact_leads_to_its_page(open_page: Any, served: Served, story: Story, width: int) -> None:
-    watched = open_page(width)
-    for path, said, name in (
-        (f"/alerts/{story.alert_id}", "unknown words", "alert"),
-        (f"/runs/{story.run_id}", "v2 was promoted to champion", "run"),
-        ("/ledger/1", "model.spec by a.lindqvist", "entry"),
-    ):
-        watched.page.goto(served.url + path)
-        assert said in watched.page.inner_text(".lead")
-        assert watched.overflow() <= 0
-        keep(watched, f"{name}-{width}")
-    watched.page.goto(served.url + f"/alerts/{story.alert_id}")
-    watched.page.click("text=2026-03-10 00:00 >> nth=0")
-    keep(watched, f"window-{width}")
-    assert watched.page.locator('section:has(h2:text-is("Measurements")) tbody tr').count() == 4
-    assert watched.overflow() <= 0
-    watched.fine()
-
-
-def test_an_open_alert_is_acknowledged_with_a_reason(open_page: Any, served: Served, story: Story) -> None:
     from monitor.tables import Alert
 
     with served.site.database.write() as db:
@@ -200,35 +83,30 @@ def test_an_open_alert_is_acknowledged_with_a_reason(open_page: Any, served: Ser
             None,
             None,
         )
-    watched = open_page()
-    assert "1 of 1 needs attention" in watched.page.inner_text(".lead")
-    watched.page.goto(served.url + "/models/support-intents")
-    keep(watched, "model-alarm")
-    watched.page.click("text=Act on the drift alert")
-    watched.page.fill("form[action$=acknowledge] input[name=reason]", "looking at the <new> requests")
-    watched.page.click("form[action$=acknowledge] button")
-    assert "acknowledged" in watched.page.inner_text("h1")
-    assert "looking at the <new> requests" in watched.page.inner_text("main")
-    watched.page.fill("form[action$=resolve] input[name=reason]", "retrained")
-    watched.page.click("form[action$=resolve] button")
-    assert "resolved" in watched.page.inner_text("h1")
-    watched.fine()
+    at = open_page()
+    assert "1 of 1 needs attention" in at.page.inner_text(".lead")
+    at.page.goto(served.url + "/models/support-intents")
+    at.keep("model-alarm")
+    at.page.click("text=Act on the drift alert")
+    at.page.fill("form[action$=acknowledge] input[name=reason]", "looking at the <new> requests")
+    at.page.click("form[action$=acknowledge] button")
+    assert "acknowledged" in at.page.inner_text("h1")
+    assert "looking at the <new> requests" in at.page.inner_text("main")
+    at.page.fill("form[action$=resolve] input[name=reason]", "retrained")
+    at.page.click("form[action$=resolve] button")
+    assert "resolved" in at.page.inner_text("h1")
+    at.fine()
 
 
-def test_tables_sort_and_a_report_can_be_asked_for(open_page: Any, served: Served, story: Story) -> None:
-    watched = open_page()
-    watched.page.goto(served.url + "/models/support-intents?since=2026-03-10&until=2026-03-12")
-    assert watched.page.locator("#windows tbody tr").count() == 7
-    watched.page.click("#windows th >> text=accuracy")
-    values = watched.page.locator("#windows tbody tr td:nth-child(8)").all_inner_texts()
+def test_tables_sort_and_a_report_can_be_asked_for(
+    open_page: Callable[..., Watched], served: Served, story: Story
+) -> None:
+    at = open_page()
+    at.page.goto(served.url + "/models/support-intents?since=2026-03-10&until=2026-03-12")
+    assert at.page.locator("#windows tbody tr").count() == 7
+    at.page.click("#windows th >> text=accuracy")
+    values = at.page.locator("#windows tbody tr td:nth-child(8)").all_inner_texts()
     assert values == sorted(values)
-    watched.page.click("text=Build a report")
-    assert "queued" in watched.page.inner_text("#reports")
-    watched.fine()
-
-
-def test_a_page_that_does_not_exist_says_so(open_page: Any, served: Served) -> None:
-    watched = open_page()
-    answer = watched.page.goto(served.url + "/models/nobody")
-    assert answer.status == 404
-    assert "nobody" in watched.page.inner_text(".lead")
+    at.page.click("text=Build a report")
+    assert "queued" in at.page.inner_text("#reports")
+    at.fine()

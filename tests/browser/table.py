@@ -1,0 +1,64 @@
+"""Every page, one line each, and what the walk looks at in them.
+
+A page is added by its line. What it must show goes into the story (tests/reports/story.py) or into `also` below.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from governance.access.roles import Permission, Role
+from monitor.site import Site
+from monitor.tables import Window
+from tests.reports.story import Story
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page.
+
+    Args:
+        name: of its picture.
+        path: with the placeholders that `places` fills in.
+        said: a text of it, so that the page is the one meant.
+        permission: what its route asks for; roles without it are not walked there.
+        status: 200, or what the page answers.
+    """
+
+    name: str
+    path: str
+    said: str
+    permission: Permission = Permission.READ
+    status: int = 200
+
+
+PAGES = (
+    Page("overview", "/", "All quiet"),
+    Page("model", "/models/support-intents", "Quiet since 2026-03-15"),
+    Page("fairness", "/models/support-intents/fairness", "support-intents"),
+    Page("window", "/windows/{window}", "Measurements"),
+    Page("lineage", "/models/support-intents/lineage", "What everything was made from", Permission.READ),
+    Page("alert", "/alerts/{alert}", "unknown words"),
+    Page("run", "/runs/{run}", "v2 was promoted to champion"),
+    Page("approvals", "/approvals", "Approvals"),
+    Page("entry", "/ledger/1", "model.spec by a.lindqvist", Permission.LEDGER_READ),
+    Page("search", "/search?q=support", "support-intents"),
+    Page("search-nothing", "/search?q=nowhere", "Nothing was found"),
+    Page("channels", "/channels", "Channels"),
+    Page("people", "/people", "People and keys", Permission.ACCESS_READ),
+    Page("unknown", "/nothing/here", "Not found", status=404),
+)  # fmt: skip
+
+
+def places(site: Site, story: Story) -> Mapping[str, object]:
+    """What stands for the placeholders of the paths."""
+    with site.database.read() as db:
+        window = db.query(Window).filter(Window.model_id == story.model_id, Window.verdict == "alarm").first()
+        assert window is not None
+        return {"alert": story.alert_id, "run": story.run_id, "window": window.id}
+
+
+def also(site: Site, story: Story) -> None:
+    """What pages show beside the story."""
+
+
+ROLES = tuple(role for role in Role if role is not Role.PRODUCER)  # a producer reads no page
