@@ -78,7 +78,7 @@ class Run(Keyed, Bound, Base):
     train_dataset_id: Mapped[UUID | None]
     eval_dataset_id: Mapped[UUID | None]
     holdout_dataset_id: Mapped[UUID | None]
-    progress: Mapped[dict[str, Any] | None]  # phase, step, steps, loss, eta_s
+    progress: Mapped[dict[str, Any] | None]  # phase, step, steps, loss, eta_s, bytes; while it trains, series
     metrics: Mapped[dict[str, Any] | None]  # run.json of the trainer
     evaluation: Mapped[dict[str, Any] | None]  # champion and challenger on the same rows
     attempts: Mapped[int] = mapped_column(default=0)

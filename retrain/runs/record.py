@@ -1,7 +1,7 @@
 """Record the progress, the failure and the end of a run."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -14,6 +14,8 @@ from retrain.errors import RunClosedError
 from retrain.registry.versions import reject_candidate
 from retrain.runs.workspace import Workspace, last_line
 from retrain.tables import Run
+
+SERIES: Final = 160  # points of the course of a training that its row keeps
 
 
 def close_failed(site: Site, db: Session, run: Run, code: str, words: str) -> None:
@@ -30,7 +32,7 @@ def record_run(site: Site, db: Session, run: Run, kind: str, actor: str, body: M
 
 
 def show_progress(site: Site, work: Workspace) -> None:
-    """Copy the newest progress line of a run's process to its row.
+    """Copy the newest progress line of a run's process to its row, with the course of its training so far.
 
     Raises:
         RunClosedError: the run has ended meanwhile; the caller that waits for the process must stop it.
@@ -41,9 +43,27 @@ def show_progress(site: Site, work: Workspace) -> None:
     try:
         with site.database.write() as db:
             run = store.run(db, work.run_id)
-            if run.progress != line:
-                run.progress = line
+            shown = with_series(line, run.progress)
+            if run.progress != shown:
+                run.progress = shown
             if run.state in store.FINAL_STATES:
                 raise RunClosedError(run.id, run.state)
     except OperationalError:  # progress display must not fail hours of training; the next second tries again
         return
+
+
+def with_series(line: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A progress line with `series`, the points `[step, loss, bytes]` of this training that were seen so far.
+
+    Of more than SERIES points every second one goes. A step that lies before the last begins another training, and its
+    series anew. Once the training has ended, its record has the whole course.
+    """
+    if line.get("phase") != "train" or line.get("step") is None:
+        return dict(line)
+    seen = list((before or {}).get("series") or ())
+    step = line["step"]
+    if seen and step < seen[-1][0]:
+        seen = []
+    if not seen or step > seen[-1][0]:
+        seen.append([step, line.get("loss"), line.get("bytes")])
+    return {**line, "series": seen[::-2][::-1] if len(seen) > SERIES else seen}

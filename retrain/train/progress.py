@@ -18,7 +18,7 @@ EXIT_REPORT: Final = "exit.json"
 
 
 class Progress:
-    """Appends JSON lines `{at, phase, step, steps, epoch, loss, eta_s}` to a file; unknown values are null."""
+    """Appends JSON lines `{at, phase, step, steps, epoch, loss, eta_s, bytes}` to a file; unknown values are null."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,9 @@ class Progress:
         epoch: float | None = None,
         loss: float | None = None,
         eta_s: float | None = None,
+        used: int | None = None,
     ) -> None:
+        """`used`: bytes of memory that the process takes."""
         line = {
             "at": timestamp(SystemClock().now()),
             "phase": phase,
@@ -41,6 +43,7 @@ class Progress:
             "epoch": epoch,
             "loss": loss,
             "eta_s": eta_s,
+            "bytes": used,
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

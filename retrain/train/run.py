@@ -277,6 +277,7 @@ def _record(
         "metrics": metrics,
         "loss": [entry["loss"] for entry in history],
         "grad_norm": [entry["grad_norm"] for entry in history],
+        "memory": watch.memory.record(),
         "train_seconds": watch.elapsed_s,
         "wall_seconds": used.seconds / processes(config),
         "used": used.record(),

@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from retrain.train.energy import Meter
 from retrain.train.errors import LimitError, NonFiniteLossError
 from retrain.train.learned import Learned
+from retrain.train.memory_series import MemorySeries, resident_bytes
 from retrain.train.progress import Progress, write_json
 from retrain.train.used import KEEP_S, limit_passed
 
@@ -27,7 +29,7 @@ class Watch(TrainerCallback):
         """Without a meter nothing is kept of what was used, and a limit stops the run without a checkpoint."""
         self.progress, self.max_seconds, self.max_kwh, self.meter = progress, max_seconds, max_kwh, meter
         self.spent_s = meter.trained_s if meter is not None else 0.0
-        self.learned = Learned()
+        self.learned, self.memory = Learned(), MemorySeries()
         self.passed: LimitError | None = None  # the limit that stops the run, once its checkpoint is written
         self.started, self.first_step = time.monotonic(), 0
         self.ended: float | None = None
@@ -77,6 +79,8 @@ class Watch(TrainerCallback):
                     "recipe.learning_rate, and check the base model's weights for values that are not finite",
                     step=state.global_step,
                 )
+        used = resident_bytes()
+        self.memory.add(state.global_step, used, _card_bytes())
         self.passed = self._passed(state)
         if self.passed is not None and self.meter is None:
             raise self.passed
@@ -94,6 +98,7 @@ class Watch(TrainerCallback):
             round(state.epoch or 0.0, 3),
             float(logs["loss"]),
             round(eta, 1),
+            used,
         )
 
     def _passed(self, state: TrainerState) -> LimitError | None:
@@ -118,6 +123,11 @@ class Watch(TrainerCallback):
             write_json(folder / COMPLETE, {"elapsed_s": self.elapsed_s, "learned": self.learned.record()})
         if self.passed is not None:
             raise self.passed
+
+
+def _card_bytes() -> int | None:
+    """What the process holds of the memory of its accelerator; None without one."""
+    return int(torch.cuda.memory_reserved()) if torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -21,6 +21,7 @@ from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.errors import ParametersLimitError
 from retrain.train.kinds import TABLE_COLUMNS
+from retrain.train.memory_series import MemorySeries, resident_bytes
 from retrain.train.output import finished, versions
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.tabular.fair import fair_rows
@@ -57,6 +58,7 @@ class Clock:
     def __init__(self, config: TableRunConfig, progress: Progress, meter: Meter) -> None:
         self.config, self.progress, self.meter = config, progress, meter
         self.began, self.spent, self.written = time.monotonic(), meter.before.train_seconds, 0.0
+        self.memory = MemorySeries()
 
     @property
     def elapsed_s(self) -> float:
@@ -64,9 +66,11 @@ class Clock:
 
     def tick(self, step: int, steps: int) -> None:
         """Raises TimeLimitError, EnergyLimitError: the run is past what it may use."""
+        used = resident_bytes()
+        self.memory.add(step, used)
         if time.monotonic() - self.written > KEEP_S:
             self.written = time.monotonic()
-            self.progress.write("train", step, steps)
+            self.progress.write("train", step, steps, used=used)
         passed = limit_passed(
             self.meter.keep(self.elapsed_s, every_s=KEEP_S), self.elapsed_s, max_seconds=self.config.max_seconds,
             max_kwh=self.config.max_kwh, at=f"at step {step} of {steps}", fewer="rows or trees",
@@ -103,6 +107,7 @@ def _train(config: TableRunConfig, progress: Progress, meter: Meter) -> None:
     record = _record(config, base_digest, trained, meter, took)
     if fair.record is not None:
         record["mitigation"] = fair.record
+    record["memory"] = clock.memory.record()
     record |= {"rows_train": rows.height, "rows_eval": held.height, "metrics": metrics}
     record["adapter_bytes"] = sum(file.stat().st_size for file in partial.iterdir())
     write_json(partial / "run.json", record)

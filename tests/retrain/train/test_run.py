@@ -40,6 +40,8 @@ def test_a_run_learns_new_labels_and_says_all_about_itself(trained: Path, tiny_b
     assert record["labels_new"] == list(tiny.NEW)
     assert np.mean(record["loss"][-5:]) < np.mean(record["loss"][:5])
     assert len(record["loss"]) == len(record["grad_norm"]) == record["steps"] == 45
+    assert [point["step"] for point in record["memory"]] == list(range(1, 46))
+    assert all(0 < point["bytes"] <= record["peak_rss_bytes"] for point in record["memory"])
     assert record["metrics"][0]["name"] == "accuracy"
     assert record["metrics"][0]["value"] > 0.8
     assert record["seed"] == 0
@@ -78,7 +80,7 @@ def test_progress_lines_tell_phase_step_and_time_left(trained: Path) -> None:
     steps = [line for line in lines if line["phase"] == "train"]
     assert (steps[0]["step"], steps[-1]["step"], steps[-1]["steps"]) == (1, 45, 45)
     assert steps[-1]["eta_s"] == 0
-    assert all(line.keys() == {"at", "phase", "step", "steps", "epoch", "loss", "eta_s"} for line in lines)
+    assert all(line.keys() == {"at", "phase", "step", "steps", "epoch", "loss", "eta_s", "bytes"} for line in lines)
 
 
 def test_a_champion_that_is_an_adapter_is_continued(trained: Path, tiny_base: Path, tmp_path: Path) -> None:
