@@ -180,7 +180,7 @@ def entries(db: Session, subjects: Sequence[str], until_size: int | None = None)
     query = select(LedgerEntry).where(LedgerEntry.subject.in_(subjects)).order_by(LedgerEntry.index)
     if until_size is not None:
         query = query.where(LedgerEntry.index < until_size)
-    return [_entry(row) for row in db.scalars(query)]
+    return [read_entry(row) for row in db.scalars(query)]
 
 
 def alert_entries(db: Session, subject: str, alert_id: UUID) -> list[Entry]:
@@ -194,10 +194,10 @@ def alert_entries(db: Session, subject: str, alert_id: UUID) -> list[Entry]:
 
 def entry(db: Session, index: int) -> Entry | None:
     row = db.get(LedgerEntry, index)
-    return None if row is None else _entry(row)
+    return None if row is None else read_entry(row)
 
 
-def _entry(row: LedgerEntry) -> Entry:
+def read_entry(row: LedgerEntry) -> Entry:
     line = json.loads(row.entry)
     return Entry(row.index, line["at"], line["kind"], line["actor"], line["subject"], line["body"])
 

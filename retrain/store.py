@@ -33,6 +33,12 @@ def runs(db: Session, model_id: UUID) -> Sequence[Run]:
     return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc())).all()
 
 
+def runs_of_version(db: Session, model_id: UUID, version: str) -> Sequence[Run]:
+    """Runs that made or judged a version, oldest first."""
+    query = select(Run).where(Run.model_id == model_id, Run.candidate_version == version)
+    return db.scalars(query.order_by(Run.created_at)).all()
+
+
 def runs_since(db: Session, at: datetime, model_id: UUID | None = None) -> Sequence[Run]:
     """Runs of a model, or of all, that were queued or ended since a time, or have not ended."""
     query = select(Run).where(or_(Run.created_at >= at, Run.finished_at >= at, Run.state.not_in(FINAL_STATES)))

@@ -21,7 +21,7 @@ from governance.tables import ChangeRequest, Erasure
 from monitor import store
 from monitor.notify.tables import Maintenance, OutboxMessage
 from monitor.site import Site
-from monitor.tables import Alert, Incident, Model, Mute, Window
+from monitor.tables import Alert, Dataset, Incident, Model, Mute, Window
 from reports.tables import Report, ReportSchedule
 from retrain.tables import Run
 
@@ -71,7 +71,7 @@ OWNERS: Final[Mapping[str, Owners]] = {
     "alert_id": _of(Alert), "incident_id": _of(Incident), "window_id": _of(Window), "run_id": _of(Run),
     "report_id": _of(Report), "schedule_id": _of(ReportSchedule),
     "mute_id": _of(Mute), "maintenance_id": _of(Maintenance), "message_id": _of_message,
-    "erasure_id": _of_erasure,
+    "erasure_id": _of_erasure, "dataset_id": _of(Dataset),
 }  # fmt: skip
 
 

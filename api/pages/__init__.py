@@ -4,16 +4,32 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages import alerts, events, ledger, lineage, models, overview, reports, runs, search, settings, sign_in
+from api.pages import (
+    alerts,
+    datasets,
+    events,
+    ledger,
+    lineage,
+    models,
+    overview,
+    registry,
+    reports,
+    runs,
+    search,
+    settings,
+    sign_in,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     *sign_in.ROUTERS,
     *overview.ROUTERS,
     *models.ROUTERS,
     *events.ROUTERS,
+    *datasets.ROUTERS,
     *lineage.ROUTERS,
     *alerts.ROUTERS,
     *runs.ROUTERS,
+    *registry.ROUTERS,
     *ledger.ROUTERS,
     *reports.ROUTERS,
     *search.ROUTERS,

@@ -121,7 +121,7 @@ def graph_of(db: Session, model: Model) -> Graph:
     for node in nodes.every():
         if node.kind == "dataset":
             row = rows[node.facts["id"]]
-            put(node, _of_dataset(row), _declared(told, first_digest(row)) or _inherited(db, model, row))
+            put(node, _of_dataset(row), _declared(told, first_digest(row)) or inherited(db, model, row))
         elif node.kind == "run":
             put(node, _of_run(nodes.runs[UUID(node.name)]))
         elif node.kind == "version":
@@ -175,7 +175,7 @@ def _declared(told: Sequence[ProvenanceDeclaration], content: str) -> dict[str, 
             "declared_entry": row.entry}  # fmt: skip
 
 
-def _inherited(db: Session, model: Model, row: Dataset) -> dict[str, Any] | None:
+def inherited(db: Session, model: Model, row: Dataset) -> dict[str, Any] | None:
     """What a curated set has of its sources: the spec's word about events, its own window, steps and shares."""
     revision = (row.provenance.get("spec") or {}).get("revision")
     if row.run_id is None or revision is None:

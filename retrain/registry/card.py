@@ -35,7 +35,7 @@ def card_of(site: Site, db: Session, model_name: str, version: str) -> dict[str,
     row = store.version(db, model.id, version, model_name)
     trained = store.run(db, row.run_id) if row.run_id is not None else None
     spec = store.spec_at(db, model.id, trained.spec_revision if trained is not None else model.revision)
-    judged = [r for r in reversed(store.runs(db, model.id)) if r.candidate_version == row.version]
+    judged = store.runs_of_version(db, model.id, row.version)
     document = {
         "model": model.name, "version": row.version, "stage": row.stage, "traffic_share": row.traffic_share,
         "created_at": row.created_at, "promoted_at": row.promoted_at, "retired_at": row.retired_at,

@@ -17,8 +17,11 @@ from retrain.triggers.budget import BudgetState, RunUse, states
 USING: Final = ("queued", "curating", "training", "evaluating")  # states in which a run may still use something
 
 
-def budgets(site: Site, db: Session, current: CurrentSpec) -> tuple[BudgetState, ...]:
+def budgets(site: Site, db: Session, current: CurrentSpec, *, hold: bool = True) -> tuple[BudgetState, ...]:
     """Every budget that holds for a model, as used until now.
+
+    Args:
+        hold: nobody else starts a run meanwhile; without it the answer informs.
 
     Where the installation has one, nobody else counts until the caller's transaction ends: of two schedulers that
     consider two models at once, the second sees the run of the first.
@@ -31,7 +34,8 @@ def budgets(site: Site, db: Session, current: CurrentSpec) -> tuple[BudgetState,
         found += states("retrain.budget", current.spec.retrain.budget.model_dump(), _uses(own), now)
     whole = site.settings.budget.model_dump()
     if any(most is not None for most in whole.values()):
-        hold_head(db)
+        if hold:
+            hold_head(db)
         found += states("settings.budget", whole, _uses(store.runs_since(db, month)), now)
     return tuple(found)
 

@@ -1,6 +1,6 @@
 """Consider a retraining policy: gather its inputs, record the decision, queue the run when it fires."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -42,6 +42,7 @@ from retrain.tables import Run, TriggerDecision
 from retrain.teaching import unteachable
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WholeReading, WindowReading
+from retrain.triggers.budget import BudgetState
 from retrain.triggers.decision import PolicyDecision
 from retrain.triggers.new_classes import asked
 
@@ -88,17 +89,7 @@ def consider_policy(
     champion = champion_of(site, db, model_name)
     inputs = gather(site, db, current, manual, due)
     budget = budgets(site, db, current)  # last, for it may hold up every other consideration
-    inputs = replace(inputs, over_budget=spent(budget))
-    found = decide(inputs, current.spec.retrain)
-    if any(f.fire for f in found.findings):  # asking a card takes a moment, so nobody does for a decision without need
-        inputs = replace(inputs, lacking=lacking(site, current.spec))
-        found = decide(inputs, current.spec.retrain)
-    if found.fire:
-        inputs = replace(
-            inputs, unlearnable=unlearnable(site, db, current), unteachable=_unteachable(site, db, current),
-            material=_material(site, db, current),
-        )  # fmt: skip
-        found = decide(inputs, current.spec.retrain)
+    found = _found(site, db, current, inputs, budget)
     row = _record(site, db, current, found, cause, window_id, actor, request)
     remember(db, current.model.id, current.spec, found)
     if not found.fire:
@@ -114,6 +105,42 @@ def consider_policy(
     db.flush()
     queue.enqueue(db, RunJob(run_id=run.id), now=now, dedupe_key=f"run:{run.id}", lock_key=f"train:{model_name}")
     return Considered(row, run)
+
+
+def _found(
+    site: Site, db: Session, current: CurrentSpec, inputs: TriggerInputs, budget: Sequence[BudgetState]
+) -> PolicyDecision:
+    """What the policy decides on these inputs, all blockers asked."""
+    assert current.spec.retrain is not None
+    inputs = replace(inputs, over_budget=spent(budget))
+    found = decide(inputs, current.spec.retrain)
+    if any(f.fire for f in found.findings):  # asking a card takes a moment, so nobody does for a decision without need
+        inputs = replace(inputs, lacking=lacking(site, current.spec))
+        found = decide(inputs, current.spec.retrain)
+    if found.fire:
+        inputs = replace(
+            inputs, unlearnable=unlearnable(site, db, current), unteachable=_unteachable(site, db, current),
+            material=_material(site, db, current),
+        )  # fmt: skip
+        found = decide(inputs, current.spec.retrain)
+    return found
+
+
+def preview(site: Site, db: Session, model_name: str, manual: ManualStart | None = None) -> PolicyDecision:
+    """What a consideration would decide now. Nothing is recorded, held or queued.
+
+    Args:
+        manual: as a person's request; without it as the scheduler asks.
+
+    Raises:
+        ModelNotFoundError, NoPolicyError, NoChampionError: there is nothing to consider.
+    """
+    current = current_spec(site, db, model_name)
+    if current.spec.retrain is None:
+        raise NoPolicyError(model_name)
+    champion_of(site, db, model_name)
+    inputs = gather(site, db, current, manual)
+    return _found(site, db, current, inputs, budgets(site, db, current, hold=False))
 
 
 def _unteachable(site: Site, db: Session, current: CurrentSpec) -> str | None:

@@ -5,13 +5,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
-from api.http.deps import Db, ReadDb, SiteDep
-from api.pages.forms import Form, reason_of
+from api.http.deps import ReadDb, SiteDep
 from api.pages.models.governing import governing_of
 from api.pages.models.summary import far_after, summary_of
 from api.pages.render import PageRoute, page
@@ -37,14 +36,9 @@ from reports.facts.citations import Citations
 from reports.facts.timelines import timeline
 from reports.wording.phrases import budget_words, rule_words
 from reports.wording.plan import policy_words
-from retrain.runs.again import promote_again
-from retrain.runs.consider import start_manual
-from retrain.runs.promote import roll_back_listed
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Reader = Annotated[Caller, requires(Permission.READ)]
-
-Mover = Annotated[Caller, requires(Permission.VERSION_MOVE)]
 
 WINDOWS = 200  # windows shown when no period is asked for
 WINDOWS_OF_PERIOD = 1_000  # and of a period; a page of more is of use to nobody, and holds others up
@@ -143,23 +137,3 @@ def newest_attributions(db: Session, model_id: UUID, until: datetime) -> dict[st
     ranking = next(m for m in here if m.metric == "attribution_ndcg")
     pairs = (newest.details.get("interactions") or {}).get("pairs") or []
     return {"columns": columns, "drift": newest, "ndcg": ranking, "pairs": pairs}
-
-
-@router.post("/models/{name}/runs")
-def start_run(
-    caller: Annotated[Caller, requires(Permission.RUN_START)], name: str, site: SiteDep, db: Db, form: Form
-) -> RedirectResponse:
-    start_manual(site, db, name, caller.name, reason_of(form))
-    return RedirectResponse(f"/models/{name}#decisions", 303)
-
-
-@router.post("/models/{name}/versions/{version}/promote")
-def promote_version(caller: Mover, name: str, version: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    run = promote_again(site, db, name, version, caller, reason_of(form))
-    return RedirectResponse(f"/runs/{run.id}", 303)
-
-
-@router.post("/models/{name}/rollback")
-def roll_back_champion(caller: Mover, name: str, site: SiteDep, form: Form) -> RedirectResponse:
-    roll_back_listed(site, name, caller, reason_of(form))
-    return RedirectResponse(f"/models/{name}#versions", 303)

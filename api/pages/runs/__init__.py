@@ -4,6 +4,6 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages.runs import approvals, run
+from api.pages.runs import approvals, retrain, run, run_list
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (approvals.router, run.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (approvals.router, run_list.router, retrain.router, run.router)
