@@ -31,21 +31,21 @@ class ReportNotReadyError(ConflictError):
         super().__init__(f"report {report_id} has no files yet: {why}", report=str(report_id), state=state)
 
 
-<<<<<<< HEAD
 class FaceNotFoundError(NotFoundError):
     code = "face_not_found"
 
     def __init__(self, report_id: UUID, face: str, there: list[str]) -> None:
         super().__init__(
             f"report {report_id} has no {face}; it has {', '.join(there)}", report=str(report_id), faces=there
-=======
+        )
+
+
 class DatasetNotFoundError(NotFoundError):
     code = "dataset_not_found"
 
     def __init__(self, dataset_id: UUID) -> None:
         super().__init__(
             f"there is no dataset {dataset_id}; the list of datasets has them all", dataset=str(dataset_id)
->>>>>>> 6f4d9f97 (pages: runs, registry, datasets and what a retrain would do now)
         )
 
 

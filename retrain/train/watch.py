@@ -127,7 +127,7 @@ class Watch(TrainerCallback):
 
 def _card_bytes() -> int | None:
     """What the process holds of the memory of its accelerator; None without one."""
-    return int(torch.cuda.memory_reserved()) if torch.cuda.is_available() and torch.cuda.is_initialized() else None
+    return int(torch.cuda.memory_reserved()) if torch.cuda.is_available() else None
 
 
 def last_checkpoint(folder: Path) -> Path | None:
