@@ -189,7 +189,7 @@ def alert_entries(db: Session, subject: str, alert_id: UUID) -> list[Entry]:
         LedgerEntry.kind.in_(("alert.opened", "alert.acknowledged", "alert.resolved")), LedgerEntry.subject == subject,
         LedgerEntry.entry.contains(str(alert_id)),
     )  # fmt: skip
-    return [_entry(row) for row in db.scalars(query.order_by(LedgerEntry.index))]
+    return [read_entry(row) for row in db.scalars(query.order_by(LedgerEntry.index))]
 
 
 def entry(db: Session, index: int) -> Entry | None:
