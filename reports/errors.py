@@ -57,6 +57,17 @@ class ReportPeriodError(InvalidError):
         )  # fmt: skip
 
 
+class ReportSubjectError(InvalidError):
+    """What a report is to be about is missing, or is not of this model."""
+
+    code = "report_subject"
+
+    def __init__(self, kind: str, about: str, value: str | None, fix: str) -> None:
+        super().__init__(
+            f"subject is {value!r}: a report of kind {kind} is about one {about}; {fix}", field="subject", value=value,
+        )  # fmt: skip
+
+
 class ReportKindError(InvalidError):
     def __init__(self, kind: str, known: tuple[str, ...]) -> None:
         super().__init__(f"kind {kind!r} is not known; give one of {', '.join(known)}", field="kind", value=kind)

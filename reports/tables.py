@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Reports that were asked for, and the schedules that ask for them."""
+=======
+"""Reports that were asked for."""
+>>>>>>> 9a471278 (reports: kinds of report behind one table)
 
 from datetime import datetime
 from typing import Any
@@ -19,6 +23,7 @@ class Report(Keyed, Bound, Base):
 
     model_id: Mapped[UUID]
     kind: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str | None] = mapped_column(String(256))  # id of the run, version, incident or erasure it is about
     period_from: Mapped[datetime]
     period_to: Mapped[datetime]
     regimes: Mapped[list[Any]]

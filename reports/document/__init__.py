@@ -3,6 +3,17 @@
 from reports.document.alerts import AlertLine, IncidentLine, SeriousLine
 from reports.document.answers import Answer, PlanLine, ThresholdLine, VerdictLine
 from reports.document.audit import FORMAT, AuditReport
+from reports.document.front import (
+    ApprovedBy,
+    DeclaredData,
+    DeedLine,
+    FrontPage,
+    LearnedSet,
+    LengthLine,
+    PromotionLine,
+    TrainedLine,
+    WorstDisparity,
+)
 from reports.document.identity import CheckpointLine, Definition, ModelIdentity, ReportPeriod, Software, SpecLine
 from reports.document.measures import GroupLine, MeasureLine
 from reports.document.records import BoundLine, BoundRows, ChangedRow, LedgerLine
@@ -15,6 +26,15 @@ from reports.document.retraining import (
     RunLine,
     VersionLine,
 )
+from reports.document.sections import (
+    ColumnType,
+    Fact,
+    ReportSection,
+    Scalar,
+    SectionsReport,
+    SectionTable,
+    TableColumn,
+)
 from reports.document.windows import BaselineLine, DriftLine, ExplanationLine, VisibleLine, WindowLine
 
 __all__ = [
@@ -22,33 +42,49 @@ __all__ = [
     "AlertLine",
     "Answer",
     "ApprovalLine",
+    "ApprovedBy",
     "AuditReport",
     "BaselineLine",
     "BoundLine",
     "BoundRows",
     "ChangedRow",
     "CheckpointLine",
+    "ColumnType",
     "DatasetLine",
     "DecisionLine",
+    "DeclaredData",
+    "DeedLine",
     "Definition",
     "DriftLine",
     "ExplanationLine",
+    "Fact",
+    "FrontPage",
     "GateLine",
     "GroupLine",
     "IncidentLine",
+    "LearnedSet",
     "LedgerLine",
+    "LengthLine",
     "LimitLine",
     "MeasureLine",
     "ModelIdentity",
     "PlanLine",
+    "PromotionLine",
     "ReportPeriod",
+    "ReportSection",
     "RunLine",
+    "Scalar",
+    "SectionTable",
+    "SectionsReport",
     "SeriousLine",
     "Software",
     "SpecLine",
+    "TableColumn",
     "ThresholdLine",
+    "TrainedLine",
     "VerdictLine",
     "VersionLine",
     "VisibleLine",
     "WindowLine",
+    "WorstDisparity",
 ]

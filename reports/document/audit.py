@@ -6,6 +6,7 @@ from typing import Final
 from core.canonical import canonical
 from reports.document.alerts import AlertLine, IncidentLine, SeriousLine
 from reports.document.answers import PlanLine, ThresholdLine, VerdictLine
+from reports.document.front import FrontPage
 from reports.document.identity import CheckpointLine, Definition, ModelIdentity, ReportPeriod, Software, SpecLine
 from reports.document.measures import GroupLine, MeasureLine
 from reports.document.records import BoundLine, BoundRows, LedgerLine
@@ -32,6 +33,7 @@ class AuditReport(ReportPart):
     checkpoint: CheckpointLine | None
     health: str
     status: str
+    front: FrontPage | None = None  # null in reports of before
     verdicts: tuple[VerdictLine, ...]
     not_measured: tuple[Unmeasured, ...]
     false_alarm_budget: str

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy.orm import Session
 
 from governance.ledger.checkpointing import latest_checkpoint
+from governance.policy.changes import changes
 from governance.tables import LedgerCheckpoint
 from monitor.alerts import serious
 from monitor.site import Site
@@ -21,6 +21,8 @@ from reports.facts.bound import bound_rows, stated, withheld
 from reports.facts.citations import Citations
 from reports.facts.execution import execution_lines
 from reports.facts.fairness import fairness_answer, own_values
+from reports.facts.front import Frame, front_page
+from reports.facts.identity import checkpoint_line, identity_of, software
 from reports.facts.measures import drift_lines, group_lines, measure_line
 from reports.facts.period import period_line
 from reports.facts.standing import champion_at, health_at
@@ -35,27 +37,6 @@ from reports.wording.verdicts import verdict_lines
 from retrain.runs.change_document import evidence_of
 from retrain.tables import ModelVersion, Run, TriggerDecision
 from retrain.triggers.schedule import declared_since
-
-SOFTWARE = (
-    "assay",
-    "altair",
-    "bitsandbytes",
-    "deltalake",
-    "evidently",
-    "numpy",
-    "peft",
-    "polars",
-    "pydantic",
-    "rfc8785",
-    "scikit-learn",
-    "scipy",
-    "shap",
-    "sqlalchemy",
-    "torch",
-    "transformers",
-    "typst",
-    "vl-convert-python",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +78,17 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     declared = declared_since(((r.document, r.created_at) for r in reversed(found.revisions)), schedules(spec))
     plan = plan_lines(spec, windows, kpi, fairness, alerts, decisions, since, until, declared)
     plan = (*plan, *execution_lines(db, found.model, windows, since, min(until, known)))
-    identity = _identity(site, found, champion_at(found.versions, until) or champion_at(found.versions, known))
+    champion = champion_at(found.versions, until) or champion_at(found.versions, known)
+    identity = identity_of(site, found.model, spec, found.revisions[-1], champion, citations)
+    fair = fairness_answer(
+        db, found.model, spec, since, until, hidden=own_values(spec), changed=sentence if bound.changes else None
+    )
+    at = Frame(found.model, spec, store.spec_revisions(db, found.model.id), since, until, known, citations)
     return doc.AuditReport(
         format=doc.FORMAT, report_id=str(report.id), kind=report.kind, regimes=tuple(map(str, report.regimes)),
         created_at=report.created_at, requested_by=report.requested_by,
         period=period_line(db, report, found.model, found.revisions, windows), identity=identity,
-        checkpoint=_checkpoint(site, found.head),
+        checkpoint=checkpoint_line(site, found.head),
         health=sentence, status=status,
         verdicts=withheld(verdict_lines(spec, windows, kpi, fairness, alerts, runs), bound), bound=bound,
         not_measured=unmeasured_lines(spec, windows, kpi, len(found.explained), plan),
@@ -112,9 +98,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         windows=tuple(window_line(w, citations) for w in windows),
         drift=tuple(line for w in windows for line in drift_lines(w, spec)),
         visible=visible_lines(windows, spec), kpi=kpi, fairness=fairness,
-        fair=fairness_answer(
-            db, found.model, spec, since, until, hidden=own_values(spec), changed=sentence if bound.changes else None
-        ),
+        fair=fair, front=front_page(site, db, at, windows, found.alerts, found.runs, found.versions, fair),
         groups=tuple(line for m in found.measured if m.monitor == "fairness" for line in group_lines(m)),
         incidents=incident_lines(store.incidents(db, {a.incident_id for a in found.alerts}), alerts, known),
         serious=serious_lines(serious.listed(db, found.model.id), since, known, citations),
@@ -136,7 +120,8 @@ def _read(db: Session, report: Report, known: datetime) -> _Material:
     in_force = [r for r in revisions if r.created_at <= until] or list(revisions[:1])
     runs = store.runs(db, model.id, since, until)
     head = latest_checkpoint(db)
-    subjects = [f"model:{model.name}", *(f"run:{r.id}" for r in runs)]
+    asked = (c.id for c in changes(db, model.name))
+    subjects = [f"model:{model.name}", *(f"run:{r.id}" for r in runs), *(f"change:{one}" for one in asked)]
     return _Material(
         model=model, revisions=in_force, spec=parse_spec(in_force[-1].document), head=head,
         citations=Citations(store.entries(db, subjects, head.size if head is not None else None)),
@@ -154,24 +139,6 @@ def _run_lines(db: Session, found: _Material) -> tuple[doc.RunLine, ...]:
     return tuple(run_line(r, gates[r.id], datasets, found.citations, evidence_of(db, r)) for r in found.runs)
 
 
-def _identity(site: Site, found: _Material, champion: ModelVersion | None) -> doc.ModelIdentity:
-    spec, revision = found.spec, found.revisions[-1]
-    return doc.ModelIdentity(
-        model=found.model.name, task=spec.task, owner=spec.owner, purpose=spec.purpose, risk=spec.risk,
-        spec_revision=revision.revision, spec_digest=revision.digest, spec_recorded_at=revision.created_at,
-        spec_author=revision.author, spec_entry=found.citations.find("model.spec", revision.digest, last=True),
-        origin=site.keys.signing.name, vkey=site.keys.vkey,
-        champion=champion.version if champion else None,
-        champion_promoted_at=champion.promoted_at if champion else None,
-    )  # fmt: skip
-
-
-def _checkpoint(site: Site, head: LedgerCheckpoint | None) -> doc.CheckpointLine | None:
-    if head is None:
-        return None
-    return doc.CheckpointLine(origin=site.keys.signing.name, size=head.size, root=head.root, at=head.at)
-
-
 def _spec_line(revision: SpecRevision, citations: Citations) -> doc.SpecLine:
     return doc.SpecLine(
         revision=revision.revision, digest=revision.digest, author=revision.author, recorded_at=revision.created_at,
@@ -184,13 +151,3 @@ def _explanation_line(row: Explanation) -> doc.ExplanationLine:
         version=row.version, digest=row.artifact, additivity_residual=row.additivity_residual,
         created_at=row.created_at,
     )  # fmt: skip
-
-
-def software() -> tuple[doc.Software, ...]:
-    found = []
-    for name in SOFTWARE:
-        try:
-            found.append(doc.Software(name=name, version=version(name)))
-        except PackageNotFoundError:
-            continue
-    return tuple(found)

@@ -93,7 +93,8 @@ def run_line(
     )
 
 
-def _promotion(v: ModelVersion, citations: Citations) -> int | None:
+def promotion_entry(v: ModelVersion, citations: Citations) -> int | None:
+    """The entry that made a version champion last."""
     found = [citations.find(kind, version=v.version, last=True) for kind in ("version.promoted", "version.rolled_back")]
     return max((i for i in found if i is not None), default=None)
 
@@ -110,5 +111,5 @@ def version_line(v: ModelVersion, citations: Citations) -> doc.VersionLine:
         promoted_at=v.promoted_at,
         retired_at=v.retired_at,
         entry=citations.find("version.registered", version=v.version),
-        promoted_entry=_promotion(v, citations),
+        promoted_entry=promotion_entry(v, citations),
     )
