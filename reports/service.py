@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.canonical import canonical, sha256
-from core.errors import AppError
+from core.errors import AppError, InvalidError
 from core.jobs import ReportJob
 from core.queue import Job
 from governance.ledger.append import append_entry
@@ -33,12 +33,12 @@ from reports import store
 from reports.bounds import bounded
 from reports.charts.svg import loss_svg, timeline_svg
 from reports.deliveries import deliver_when_ready
-from reports.document import AuditReport
-from reports.errors import ReportKindError, ReportPeriodError
-from reports.facts.gather import gather
+from reports.document import AuditReport, EvidenceDocument
+from reports.errors import ReportPeriodError
 from reports.facts.runs import losses
 from reports.facts.standing import champion_at
 from reports.facts.timelines import timeline
+from reports.kinds import Kind, kind_named
 from reports.lineage.graph import described, graph_of, node_of_report
 from reports.lineage.mlbom import mlbom_bytes
 from reports.periods import known_zone
@@ -51,7 +51,6 @@ from reports.tables import Report
 from retrain.provenance.nodes import Nodes
 from retrain.registry.stages import champion_document
 
-KINDS: Final = ("audit",)
 MEDIA_TYPES: Final = {
     "json": "application/json", "pdf": "application/pdf", "zip": "application/zip", "svg": "image/svg+xml",
     "note": "text/plain; charset=utf-8", "jsonl": "application/jsonl", "counts": "application/octet-stream",
@@ -64,11 +63,12 @@ def request(
     db: Session,
     model: str,
     kind: str,
-    period_from: datetime,
-    period_to: datetime,
+    period_from: datetime | None,
+    period_to: datetime | None,
     regimes: Sequence[str],
     actor: str,
     *,
+    subject: str | None = None,
     zone: str = "UTC",
     deliver_to: Sequence[str] = (),
     schedule: tuple[UUID, datetime, int] | None = None,
@@ -76,19 +76,57 @@ def request(
     """Queue a report. Its row shows the state.
 
     Args:
+        period_from, period_to: of a kind that is about one thing, None: it is about the time of that thing.
+        subject: the id of the run, incident or erasure, or the name of the version, that the report is about.
         zone: in which the days of the period begin.
         deliver_to: channels that are sent the report once it is ready.
         schedule: that asks for it, its tick, and how many ticks before that it makes up for.
 
     Raises:
-        ModelNotFoundError, ReportKindError, ReportPeriodError, UnknownRegimeError, ChannelNotFoundError, InvalidError:
-            the request is not valid.
+        ModelNotFoundError, ReportKindError, ReportSubjectError, ReportPeriodError, UnknownRegimeError,
+        ChannelNotFoundError, InvalidError: the request is not valid.
     """
     known_zone(zone)
     for name in deliver_to:
         channel(site.settings, name)
-    if kind not in KINDS:
-        raise ReportKindError(kind, KINDS)
+    found, about = kind_named(kind), monitor_store.model(db, model)
+    start, end, subject = _covered(site, db, found, about, period_from, period_to, subject)
+    now = site.clock.now()
+    row = Report(
+        model_id=about.id, kind=kind, subject=subject, period_from=start, period_to=end, regimes=chosen(regimes),
+        requested_by=actor, created_at=now, state="queued", zone=zone,
+        deliver_to=list(dict.fromkeys(deliver_to)) or None,
+    )  # fmt: skip
+    if schedule is not None:
+        row.schedule_id, row.due_at, row.missed = schedule[0], schedule[1], schedule[2] or None
+    db.add(row)
+    db.flush()
+    _enqueue(db, row, model, site.clock.now())
+    return row
+
+
+def _covered(
+    site: Site, db: Session, kind: Kind, model: Model, period_from: datetime | None, period_to: datetime | None,
+    subject: str | None,
+) -> tuple[datetime, datetime, str | None]:  # fmt: skip
+    """The time that a report covers, and its subject as it is stored."""
+    if kind.find is not None:
+        about = kind.find(site, db, model, subject)
+        return about.start, about.end, about.subject
+    if subject is not None:
+        raise InvalidError(
+            f"subject is {subject[:60]!r}: a report of kind {kind.name} is about a period; leave it out",
+            field="subject", value=subject[:200],
+        )  # fmt: skip
+    if period_from is None or period_to is None:
+        name = "from" if period_from is None else "to"
+        raise InvalidError(f"{name} is missing: a report of kind {kind.name} is about a period; give both", field=name)
+    _check_period(period_from, period_to)
+    return period_from, period_to, None
+
+
+def _check_period(period_from: datetime, period_to: datetime) -> None:
+    """Raises ReportPeriodError."""
     if period_from.tzinfo is None or period_to.tzinfo is None:
         raise ReportPeriodError(
             period_from, period_to, "a time has no zone; write it in UTC, such as 2026-01-31T00:00:00Z"
@@ -101,18 +139,6 @@ def request(
         raise ReportPeriodError(
             period_from, period_to, f"give times from {FIRST_TIME.year} to {LAST_TIME.year - 1}, as events may have"
         )
-    now = site.clock.now()
-    row = Report(
-        model_id=monitor_store.model(db, model).id, kind=kind, period_from=period_from, period_to=period_to,
-        regimes=chosen(regimes), requested_by=actor, created_at=now, state="queued", zone=zone,
-        deliver_to=list(dict.fromkeys(deliver_to)) or None,
-    )  # fmt: skip
-    if schedule is not None:
-        row.schedule_id, row.due_at, row.missed = schedule[0], schedule[1], schedule[2] or None
-    db.add(row)
-    db.flush()
-    _enqueue(db, row, model, site.clock.now())
-    return row
 
 
 def build(site: Site, report_id: UUID) -> Report:
@@ -180,8 +206,11 @@ def _build(site: Site, report_id: UUID) -> Report:
         _checkpoint(site)
         with site.database.read() as db:
             row = store.report(db, report_id)
-            document = bounded(with_packs(gather(site, db, row), row))
-            charts = _charts(db, row, document)
+            document = kind_named(row.kind).gather(site, db, row)
+            charts = {}
+            if isinstance(document, AuditReport):
+                document = bounded(with_packs(document, row))
+                charts = _charts(db, row, document)
         _record(site, document, row.id, typeset(document, charts), charts)
     return _bundle(site, report_id)
 
@@ -218,7 +247,7 @@ def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
     return drawn
 
 
-def _record(site: Site, document: AuditReport, report_id: UUID, pdf: bytes, charts: dict[str, str]) -> None:
+def _record(site: Site, document: EvidenceDocument, report_id: UUID, pdf: bytes, charts: dict[str, str]) -> None:
     """Keep the files and append `report.created` in one transaction."""
     content = document.to_bytes()
     files: dict[str, Any] = {"json": site.artifacts.put(content), "pdf": site.artifacts.put(pdf)}
@@ -233,7 +262,8 @@ def _record(site: Site, document: AuditReport, report_id: UUID, pdf: bytes, char
             db, kind="report.created", actor=row.requested_by, at=site.clock.now(),
             subject=f"model:{document.identity.model}",
             body={
-                "report": row.id, "model": document.identity.model, "kind": row.kind, "sha256": sha256(content),
+                "report": row.id, "model": document.identity.model, "kind": row.kind, "subject": row.subject,
+                "sha256": sha256(content),
                 "pdf_sha256": sha256(pdf), "charts": files["charts"],
                 "period": {"from": row.period_from, "to": row.period_to}, **node.entry(),
             },
@@ -279,17 +309,17 @@ def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
     """Files of the bundle: the report, its charts, the spec, the versions, and what everything was made from."""
     assert row.files is not None
     content = site.artifacts.get(row.files["json"])
-    document = AuditReport.model_validate_json(content)
+    document: dict[str, Any] = json.loads(content)
     members = {"report.json": content, "report.pdf": site.artifacts.get(row.files["pdf"])}
     members |= {f"charts/{name}": site.artifacts.get(digest) for name, digest in row.files.get("charts", {}).items()}
-    revision = monitor_store.spec_revision(db, row.model_id, document.identity.spec_revision)
+    revision = monitor_store.spec_revision(db, row.model_id, document["identity"]["spec_revision"])
     members["spec.json"] = canonical(revision.document)
-    for run in document.runs:
-        for dataset in run.datasets:
-            name = dataset.digest.removeprefix("sha256:")
-            members[f"datasets/{name}.json"] = canonical(dataset.model_dump())
-    if document.bound is not None and document.bound.entries is not None and not document.bound.changes:
-        members[ROWS] = printed_leaves(db, json.loads(content))
+    for run in document.get("runs") or ():
+        for dataset in run["datasets"]:
+            members[f"datasets/{dataset['digest'].removeprefix('sha256:')}.json"] = canonical(dataset)
+    bound = document["bound"]
+    if bound is not None and bound["entries"] is not None and not bound["changes"]:
+        members[ROWS] = printed_leaves(db, document)
         members |= counts_members(db, document)
     model = store.model_of(db, row.model_id)
     members["provenance/graph.json"] = canonical(graph_of(db, model).document)
@@ -299,4 +329,5 @@ def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
         members["champion.json"] = canonical(champion_document(model, champion))
         if champion.signature:
             members["champion.note"] = champion.signature.encode()
-    return members
+    more = kind_named(row.kind).members
+    return members if more is None else members | more(site, db, row)

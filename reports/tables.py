@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Reports that were asked for, and the schedules that ask for them."""
-=======
-"""Reports that were asked for."""
->>>>>>> 9a471278 (reports: kinds of report behind one table)
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""`assay report MODEL`: build a report of a period and download it; list, download and send those that there are."""
+"""`assay report MODEL`: build a report of a period or of one thing and download it; list, download and send those that there are."""
 
 import time
 from pathlib import Path
@@ -45,7 +45,12 @@ To = Annotated[list[str] | None, typer.Option("--deliver", help="channel that is
 def report(
     model: ModelName,
     out: Out = Path(),
-    kind: Annotated[str, typer.Option(help="kind of report")] = "audit",
+    kind: Annotated[
+        str, typer.Option(help="audit, fairness, dossier, incident, model_card, annex_iv, erasure or retention")
+    ] = "audit",
+    subject: Annotated[
+        str | None, typer.Option(help="what a dossier, incident, model_card or erasure is about: an id, or a version")
+    ] = None,
     start: Start = None,
     end: End = None,
     quarter: Quarter = None,
@@ -56,14 +61,17 @@ def report(
     deliver: To = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Build a report of a period, by default the last 30 days, and download it. The word `build` may be left out."""
+    """Build a report of a period, by default the last 30 days, or about one thing (--subject), and download it.
+
+    The word `build` may be left out.
+    """
     folder_for(out, "--out")  # refused before the report is built
     begin, until = period(SystemClock().now(), start=start, end=end, quarter=quarter, month=month, days=days, zone=zone)
     service = client()
     packs = [one for given in regimes or [] for one in given.replace(",", " ").split()]
     body = {
         "kind": kind, "from": begin.isoformat(), "to": until.isoformat(), "zone": zone, "regimes": packs,
-        "deliver_to": deliver or [],
+        "deliver_to": deliver or [], "subject": subject,
     }  # fmt: skip
     asked = service.json("POST", f"/api/v1/models/{quote(model, safe='')}/reports", json=body)
     while (state := service.json("GET", f"/api/v1/reports/{asked['id']}"))["state"] == "queued":

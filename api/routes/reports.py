@@ -33,6 +33,9 @@ State = Literal["queued", "ready", "failed"]
 
 class ReportIn(In):
     kind: str = Field("audit", max_length=32)
+    subject: str | None = Field(
+        None, max_length=256, description="of a kind about one thing: id of the run, incident or erasure, or version"
+    )
     from_: str | None = Field(
         None, alias="from", max_length=60, description="a day, which begins in the zone, or a time with its own zone"
     )
@@ -48,6 +51,7 @@ class ReportIn(In):
 class ReportOut(Out):
     id: UUID
     kind: str
+    subject: str | None
     period_from: datetime
     period_to: datetime
     zone: str | None
@@ -91,7 +95,7 @@ def request_report(caller: Creator, model: str, body: ReportIn, site: SiteDep, d
     asked = asked_period(site.clock.now(), start=body.from_, end=body.to, name=body.period, zone=body.zone)
     row = service.request(
         site, db, model, body.kind, asked.start, asked.end, list(body.regimes), caller.name, zone=asked.zone,
-        deliver_to=body.deliver_to,
+        deliver_to=body.deliver_to, subject=body.subject,
     )  # fmt: skip
     return ReportOut.told(row, model)
 

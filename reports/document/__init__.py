@@ -37,6 +37,8 @@ from reports.document.sections import (
 )
 from reports.document.windows import BaselineLine, DriftLine, ExplanationLine, VisibleLine, WindowLine
 
+EvidenceDocument = AuditReport | SectionsReport
+
 __all__ = [
     "FORMAT",
     "AlertLine",
@@ -56,6 +58,7 @@ __all__ = [
     "DeedLine",
     "Definition",
     "DriftLine",
+    "EvidenceDocument",
     "ExplanationLine",
     "Fact",
     "FrontPage",

@@ -79,7 +79,9 @@ def _asked(spec: ModelSpec | None, run: str | None, kind: str) -> tuple[int | No
     if not tier.promotion and not tier.attestation:
         return 0, f"no approval was asked for ({by})"
     people = "1 approval" if tier.promotion == 1 else f"{tier.promotion} approvals"
-    return tier.promotion, f"{people}{' and an attestation' if tier.attestation else ''} asked for ({by})"
+    one = tier.promotion == 1 and not tier.attestation
+    extra = " and an attestation" if tier.attestation else ""
+    return tier.promotion, f"{people}{extra} {'was' if one else 'were'} asked for ({by})"
 
 
 def approval_words(lines: Sequence[doc.PromotionLine], spec: ModelSpec) -> str:

@@ -16,8 +16,8 @@ from reports.facts.citations import Citations
 from reports.facts.deeds import deed_lines
 from reports.facts.said import SaidBy
 from reports.facts.trained import trained_lines
-from reports.facts.volume import counted_once, length_lines
 from reports.fairness import DisparityLine, FairnessAnswer
+from reports.wording.volume import counted_once, length_lines
 from retrain.tables import ModelVersion, Run
 
 _WORST = {"beyond": 0, "cannot say": 1, "inside": 2, "no limit": 3, "not measured": 4}

@@ -13,7 +13,7 @@ from monitor.alerts import serious
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
-from monitor.tables import Alert, Explanation, Measurement, Model, SpecRevision, Window
+from monitor.tables import Alert, Explanation, Measurement, Model, ReferenceRow, SpecRevision, Window
 from reports import document as doc
 from reports import store
 from reports.facts.alerts import alert_line, decision_line, incident_lines, serious_lines, why_sentences
@@ -33,7 +33,7 @@ from reports.wording.methods import DEFINITIONS
 from reports.wording.phrases import budget_words
 from reports.wording.plan import plan_lines, schedules
 from reports.wording.unmeasured import unmeasured_lines, visible_lines
-from reports.wording.verdicts import verdict_lines
+from reports.wording.verdicts import reference_waits, verdict_lines
 from retrain.runs.change_document import evidence_of
 from retrain.tables import ModelVersion, Run, TriggerDecision
 from retrain.triggers.schedule import declared_since
@@ -55,6 +55,7 @@ class _Material:
     runs: Sequence[Run]
     versions: Sequence[ModelVersion]
     explained: Sequence[Explanation]
+    baselines: Sequence[ReferenceRow]
 
 
 def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
@@ -90,11 +91,13 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         period=period_line(db, report, found.model, found.revisions, windows), identity=identity,
         checkpoint=checkpoint_line(site, found.head),
         health=sentence, status=status,
-        verdicts=withheld(verdict_lines(spec, windows, kpi, fairness, alerts, runs), bound), bound=bound,
+        verdicts=withheld(
+            verdict_lines(spec, windows, kpi, fairness, alerts, runs, reference_waits(found.baselines)), bound
+        ), bound=bound,
         not_measured=unmeasured_lines(spec, windows, kpi, len(found.explained), plan),
         false_alarm_budget=budget_words(spec), thresholds=thresholds, plan=plan,
         specs=tuple(_spec_line(r, citations) for r in found.revisions),
-        baselines=tuple(baseline_line(b, citations) for b in store.baselines(db, found.model.id, known)),
+        baselines=tuple(baseline_line(b, citations) for b in found.baselines),
         windows=tuple(window_line(w, citations) for w in windows),
         drift=tuple(line for w in windows for line in drift_lines(w, spec)),
         visible=visible_lines(windows, spec), kpi=kpi, fairness=fairness,
@@ -128,7 +131,7 @@ def _read(db: Session, report: Report, known: datetime) -> _Material:
         windows=store.windows(db, model.id, since, until), measured=store.measurements(db, model.id, since, until),
         alerts=store.alerts(db, model.id, since, until), decisions=store.decisions(db, model.id, since, until),
         runs=runs, versions=[v for v in store.versions(db, model.id) if v.created_at <= known],
-        explained=store.explanations(db, model.id, since, until),
+        explained=store.explanations(db, model.id, since, until), baselines=store.baselines(db, model.id, known),
     )  # fmt: skip
 
 

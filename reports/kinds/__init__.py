@@ -7,10 +7,10 @@ from reports.document import FORMAT
 from reports.errors import ReportKindError
 from reports.facts.gather import gather
 from reports.kinds import annex_iv, dossier, erasure, fairness, incident, model_card, retention
-from reports.kinds.base import About, EvidenceDocument, Kind
+from reports.kinds.base import About, Kind
 from reports.kinds.subjects import erasure_of, incident_of, run_of, version_of
 
-__all__ = ["KINDS", "About", "EvidenceDocument", "Kind", "kind_named"]
+__all__ = ["KINDS", "About", "Kind", "kind_named"]
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind

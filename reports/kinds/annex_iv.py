@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from monitor.site import Site
 from reports import document as doc
 from reports.facts import runs as told
-from reports.facts.gather import gather
 from reports.kinds.fairness_tables import disparities_table, group_tables
 from reports.kinds.listings import (
     alerts_table,
@@ -26,7 +25,7 @@ from reports.kinds.listings import (
     verdicts_table,
     versions_table,
 )
-from reports.kinds.made import NOT_A_VERDICT, fact, sections_report
+from reports.kinds.made import NOT_A_VERDICT, base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
@@ -36,7 +35,7 @@ TITLE: Final = "Technical file, Annex IV of the EU AI Act"
 
 def technical_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The nine points over a period."""
-    base = gather(site, db, row)
+    base = base_of(site, db, row)
     sections = (
         _general(base), *_development(base), _functioning(base), _suits(base), _risks(base), _changes(base),
         doc.ReportSection(title="7. Standards applied", supply=("the list of harmonised standards, or how else the "

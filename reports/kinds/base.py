@@ -3,38 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from monitor.site import Site
 from monitor.tables import Model
-from reports.document import CheckpointLine, ModelIdentity, ReportPeriod
-from reports.fairness import FairnessAnswer
+from reports.document import EvidenceDocument
 from reports.tables import Report
-
-
-class EvidenceDocument(Protocol):
-    """What every kind's document has: it can be typeset, recorded in the ledger and bundled."""
-
-    @property
-    def format(self) -> str: ...
-    @property
-    def report_id(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def created_at(self) -> datetime: ...
-    @property
-    def period(self) -> ReportPeriod: ...
-    @property
-    def identity(self) -> ModelIdentity: ...
-    @property
-    def checkpoint(self) -> CheckpointLine | None: ...
-    @property
-    def fair(self) -> FairnessAnswer | None: ...
-
-    def to_bytes(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from core.canonical import canonical
 from monitor.site import Site
 from reports import document as doc
 from reports.facts import runs as told
-from reports.facts.gather import gather
 from reports.kinds.listings import (
     alerts_table,
     deeds_table,
@@ -21,7 +20,7 @@ from reports.kinds.listings import (
     table,
     trained_tables,
 )
-from reports.kinds.made import fact, sections_report
+from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 from reports.wording.phrases import brief_words, held_words
@@ -38,7 +37,7 @@ ENDED: Final = {"promoted": "ok", "rejected": "alarm", "failed": "alarm"}
 
 def dossier(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The document of a dossier; a run that has not ended says so."""
-    base = gather(site, db, row)
+    base = base_of(site, db, row)
     run = next(r for r in base.runs if r.id == row.subject)
     decision = next((d for d in base.decisions if d.id == run.decision), None)
     assert base.front is not None

@@ -11,9 +11,8 @@ from governance import erasure as erasures
 from governance.tables import Erasure
 from monitor.site import Site
 from reports import document as doc
-from reports.facts.gather import gather
 from reports.kinds.listings import table
-from reports.kinds.made import fact, sections_report
+from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
@@ -29,7 +28,7 @@ _SUBJECT: Final = "subject"  # of the proof: the keyed digest of the person
 
 def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The document of a certificate; an erasure that is under way says so."""
-    base = gather(site, db, row)
+    base = base_of(site, db, row)
     found = erasures.erasure(db, UUID(row.subject or ""))
     proof, name = _proof(site, found), base.identity.model
     mine: Mapping[str, Any] = next((m for m in proof.get("models") or () if m["model"] == name), {})

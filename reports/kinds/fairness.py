@@ -7,11 +7,10 @@ from sqlalchemy.orm import Session
 
 from monitor.site import Site
 from reports import document as doc
-from reports.facts.gather import gather
 from reports.fairness import FOUR_FIFTHS, DisparityLine, FairnessAnswer
 from reports.kinds.fairness_tables import bounds_table, disparities_table, group_tables, impact_listing
 from reports.kinds.listings import measures_table, specs_table, table, trained_tables
-from reports.kinds.made import NOT_A_VERDICT, fact, people_section, sections_report
+from reports.kinds.made import NOT_A_VERDICT, base_of, fact, people_section, sections_report
 from reports.tables import Report
 
 FORMAT: Final = "assay-fairness-audit/1"
@@ -29,7 +28,7 @@ LENDING: Final = (
 
 def fairness_audit(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The document of a fairness audit."""
-    base = gather(site, db, row)
+    base = base_of(site, db, row)
     fair = base.fair
     assert fair is not None
     assert base.front is not None

@@ -13,10 +13,9 @@ from monitor.alerts.tables import SeriousIncident
 from monitor.site import Site
 from monitor.tables import Incident, IncidentNote
 from reports import document as doc
-from reports.facts.gather import gather
 from reports.facts.said import SaidBy
 from reports.kinds.listings import alerts_table, deeds_table, measures_table, promotions_table, table
-from reports.kinds.made import fact, sections_report
+from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
@@ -26,7 +25,7 @@ TITLE: Final = "Incident file"
 
 def incident_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The document of an incident, as it stands now; an open one says so."""
-    base, said, now = gather(site, db, row), SaidBy(site.keys.subject), row.created_at
+    base, said, now = base_of(site, db, row), SaidBy(site.keys.subject), row.created_at
     assert base.front is not None
     assert row.subject is not None
     incident = store.incident(db, UUID(row.subject))

@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy.orm import Session
+
+from monitor.site import Site
 from reports import document as doc
+from reports.bounds import bounded
+from reports.facts.gather import gather
 from reports.kinds.listings import deeds_table, promotions_table
 from reports.parts import Unmeasured
 from reports.tables import Report
@@ -37,6 +42,11 @@ def sections_report(
         not_measured=tuple(not_measured), bound=base.bound, definitions=base.definitions, software=base.software,
         verify=base.front.verify if base.front is not None else "", **lines,
     )  # fmt: skip
+
+
+def base_of(site: Site, db: Session, row: Report) -> doc.AuditReport:
+    """The audit report over the time of a request, its lists bounded as in print."""
+    return bounded(gather(site, db, row))
 
 
 def people_section(base: doc.AuditReport, deeds: Sequence[doc.DeedLine] | None = None) -> doc.ReportSection:

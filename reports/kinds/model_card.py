@@ -11,7 +11,6 @@ from reports import document as doc
 from reports import store
 from reports.facts import runs as told
 from reports.facts.citations import Citations
-from reports.facts.gather import gather
 from reports.facts.trained import trained_line
 from reports.kinds.fairness_tables import disparities_table, group_tables
 from reports.kinds.listings import (
@@ -23,7 +22,7 @@ from reports.kinds.listings import (
     table,
     trained_tables,
 )
-from reports.kinds.made import fact, sections_report
+from reports.kinds.made import base_of, fact, sections_report
 from reports.lineage.mlbom import mlbom_bytes
 from reports.parts import Unmeasured
 from reports.paths import without_paths
@@ -38,7 +37,7 @@ TITLE: Final = "Model card"
 
 def model_card(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The document of a model card."""
-    base, version = gather(site, db, row), str(row.subject)
+    base, version = base_of(site, db, row), str(row.subject)
     assert base.front is not None
     assert base.fair is not None
     card: dict[str, Any] = without_paths(card_of(site, db, base.identity.model, version))

@@ -14,10 +14,9 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import SpecRevision
 from reports import document as doc
 from reports import store
-from reports.facts.gather import gather
 from reports.facts.said import SaidBy
 from reports.kinds.listings import table
-from reports.kinds.made import fact, sections_report
+from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
@@ -28,7 +27,7 @@ REMOVED: Final = "lake.retention"
 
 def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The document of a certificate over a period."""
-    base = gather(site, db, row)
+    base = base_of(site, db, row)
     name, known = base.identity.model, max(row.period_to, row.created_at)
     removed = [
         e

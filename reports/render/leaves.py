@@ -14,7 +14,6 @@ from governance.verify.fair import member_of
 from governance.verify.printed import printed_keys
 from governance.verify.rows import KINDS, WITHHELD, ExpectedRows, Key, hash_of, unpack
 from monitor.tables import FairnessCounts
-from reports.document import AuditReport
 from reports.facts.bound import UNPRINTED
 
 AT_ONCE: Final = 500  # variables of one statement
@@ -41,11 +40,12 @@ def printed_leaves(db: Session, report: Mapping[str, Any]) -> bytes:
     return b"".join(lines)
 
 
-def counts_members(db: Session, report: AuditReport) -> dict[str, bytes]:
+def counts_members(db: Session, report: Mapping[str, Any]) -> dict[str, bytes]:
     """The stored counts that the answer about fairness adds up, as members of the bundle."""
-    if report.fair is None or report.fair.withheld:
+    fair = report.get("fair")
+    if fair is None or fair["withheld"]:
         return {}  # counts of a column that is no category hold values of people
-    windows = [UUID(window) for window in report.fair.counted]
+    windows = [UUID(window) for window in fair["counted"]]
     found = dict[str, bytes]()
     for at in range(0, len(windows), AT_ONCE):
         query = select(FairnessCounts.window_id, FairnessCounts.data)

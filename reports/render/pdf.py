@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from core.canonical import sha256
-from reports.document import AuditReport
+from reports.document import AuditReport, EvidenceDocument
 from reports.errors import TypesettingError
 from reports.render.fonts import FAMILIES, folders
 from reports.render.glyphs import Shown
-from reports.render.printed import printable
+from reports.render.printed import printable, printable_sections
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STANDARD: Final = "a-2a"  # tagged, so that screen readers can follow headings, tables and figures
@@ -21,7 +21,7 @@ _QUOTED: Final = re.compile("`[^`]*`")
 _REFUSED: Final = re.compile(r'the text `"(.*?)"` could not be displayed', re.DOTALL)
 
 
-def typeset(report: AuditReport, charts: Mapping[str, str], *, paper: str = "a4") -> bytes:
+def typeset(report: EvidenceDocument, charts: Mapping[str, str], *, paper: str = "a4") -> bytes:
     """PDF/A-2a bytes; equal input gives equal bytes.
 
     Args:
@@ -51,21 +51,26 @@ def typeset(report: AuditReport, charts: Mapping[str, str], *, paper: str = "a4"
         raise TypesettingError(f"report {report.report_id} could not be typeset: {reason}") from error
 
 
-def _compiled(report: AuditReport, charts: Mapping[str, str], digest: str, fonts: Shown, paper: str) -> bytes:
+def _compiled(report: EvidenceDocument, charts: Mapping[str, str], digest: str, fonts: Shown, paper: str) -> bytes:
     import typst
 
+    data = printable(report, fonts) if isinstance(report, AuditReport) else printable_sections(report, fonts)
     with tempfile.TemporaryDirectory(prefix="assay-report-") as name:
         folder = Path(name)
         for template in TEMPLATES.rglob("*.typ"):
             target = folder / template.relative_to(TEMPLATES)
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(template.read_bytes())
-        (folder / "report.json").write_text(json.dumps(printable(report, fonts)))
+        (folder / "report.json").write_text(json.dumps(data))
         facts = {"digest": digest, "charts": sorted(charts), "fonts": FAMILIES, "paper": paper}
         (folder / "facts.json").write_text(json.dumps(facts))
         for chart, svg in charts.items():
             (folder / chart).write_text(fonts.text(svg))
         return typst.compile(
-            str(folder / "audit.typ"), root=str(folder), font_paths=folders(), ignore_system_fonts=True,
+            str(folder / template_of(report)), root=str(folder), font_paths=folders(), ignore_system_fonts=True,
             pdf_standards=STANDARD, timestamp=int(report.created_at.timestamp()),
         )  # fmt: skip
+
+
+def template_of(report: EvidenceDocument) -> str:
+    return "audit.typ" if isinstance(report, AuditReport) else "sections.typ"

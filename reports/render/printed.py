@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from reports.bounds import BOUNDS, chosen
-from reports.document import AuditReport, DecisionLine, RunLine
+from reports.document import AuditReport, DecisionLine, RunLine, SectionsReport
 from reports.facts import runs
 from reports.facts.fairness_chart import shown_rates
 from reports.fairness import FairnessAnswer
@@ -48,6 +48,14 @@ def printable(report: AuditReport, fonts: Shown) -> dict[str, Any]:
     shortened: dict[str, Any] = _shortened(data, fonts)
     shortened["identity"] |= whole  # of a fixed length, and readers need every character
     return shortened
+
+
+def printable_sections(report: SectionsReport, fonts: Shown) -> dict[str, Any]:
+    """What the template of sections prints; the lines that its tables were made of stay in report.json."""
+    kept = ("windows", "kpi", "fairness", "groups", "alerts", "decisions", "fair")
+    shortened: dict[str, Any] = _shortened(report.model_dump(mode="json", exclude=set(kept)), fonts)
+    shortened["identity"] |= {"vkey": report.identity.vkey}  # of a fixed length, and readers need every character
+    return shortened | {"verify": report.verify}
 
 
 def _lists(report: AuditReport) -> dict[str, Sequence[Any]]:

@@ -132,10 +132,11 @@ def _retrain_lines(
         except InvalidError as error:  # stored by an earlier release
             due, why = None, error.message
         missed = None if due is None else max(0, due - scheduled)
+        ahead = _ahead(one, until) if due == 0 else ""
         lines.append(
             PlanLine(
                 planned=f"consider a retrain at {one.cron} {one.timezone}", due=due, done=scheduled, missed=missed,
-                why="" if missed == 0 else why, own=True,
+                why=ahead if missed == 0 else why, own=True,
             )
         )  # fmt: skip
     after_windows = sum(1 for d in decisions if d.cause == "window")
@@ -143,6 +144,12 @@ def _retrain_lines(
         PlanLine(planned="consider a retrain after windows", due=None, done=after_windows, missed=None, why="")
     )
     return lines
+
+
+def _ahead(schedule: Cron, until: datetime) -> str:
+    """When a schedule falls due that did not in the period."""
+    tick = next_tick(schedule.cron, until, schedule.timezone)
+    return f"not yet: due next at {tick:%Y-%m-%d %H:%M} UTC" if tick is not None else "it never falls due"
 
 
 def _line(planned: str, due: int, done: int, reasons: Counter[str] | dict[str, int]) -> PlanLine:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from monitor.spec.model import ModelSpec
-from monitor.tables import Window
+from monitor.tables import ReferenceRow, Window
 from reports.charts.text import number
 from reports.document import (
     AlertLine,
@@ -14,7 +14,9 @@ from reports.document import (
     VerdictLine,
 )
 from reports.wording.phrases import metric_words
+from reports.wording.volume import counted_once, length_lines
 
+ENDED: Final = ("promoted", "rejected", "failed")  # states of a run
 PASSED: Final = ("pass", "not_applicable")  # of a gate; what does not apply says why, and blocks nothing
 
 
@@ -25,9 +27,14 @@ def verdict_lines(
     fairness: Sequence[MeasureLine],
     alerts: Sequence[AlertLine],
     runs: Sequence[RunLine],
+    waiting: str | None = None,
 ) -> tuple[VerdictLine, ...]:
-    """The verdict table: for each question an answer, a sentence with numbers and the section that proves it."""
-    lines = [_watched(windows), _drifted(windows)]
+    """The verdict table: for each question an answer, a sentence with numbers and the section that proves it.
+
+    Args:
+        waiting: why no window can be judged for drift yet; None where the reference is complete.
+    """
+    lines = [_watched(windows, waiting), _drifted(windows, waiting)]
     for rule in spec.monitors.kpi:
         mine = [m for m in kpi if m.metric == rule.metric and not m.segment]
         lines.append(_limit(f"Did {metric_words(rule.metric)} stay inside its limit?", mine, "4"))
@@ -39,36 +46,60 @@ def verdict_lines(
     return tuple(lines)
 
 
-def _watched(windows: Sequence[Window]) -> VerdictLine:
-    tested = sum(1 for w in windows if w.decision["judged"])
-    rows = sum({(w.from_seq, w.to_seq): w.rows for w in windows}.values())
-    answer: Answer = "not measured" if not windows else "held" if tested == len(windows) else "not held"
-    judged = f"{tested} of {len(windows)} windows judged for drift (why not the others: 1.2); {rows:,} rows"
-    finding = judged if windows else "no window ended in the period"
-    return VerdictLine(question="Was every window judged for drift?", answer=answer, finding=finding, section="2")
+def reference_waits(baselines: Sequence[ReferenceRow]) -> str | None:
+    """Why no window can be judged for drift yet, and when that will be known; None where the reference is complete."""
+    newest = baselines[-1] if baselines else None
+    if newest is None or newest.state == "ready":
+        return None
+    if newest.problem is not None:
+        return f"the reference could not be fitted: {newest.problem}"
+    return "the reference is still being collected; it is known once the first window after it closes"
 
 
-def _drifted(windows: Sequence[Window]) -> VerdictLine:
+def _watched(windows: Sequence[Window], waiting: str | None) -> VerdictLine:
+    question, due = "Was every window judged for drift?", [w for w in windows if not _of_reference(w)]
+    if not due:
+        why = waiting or ("every window belongs to the reference" if windows else "no window ended in the period")
+        return VerdictLine(question=question, answer="not yet" if waiting else "not measured", finding=why, section="2")
+    tested, own = sum(1 for w in due if w.decision["judged"]), len(windows) - len(due)
+    lengths = length_lines(windows)
+    finding = f"{tested} of {len(due)} windows judged for drift"
+    finding += f", {own} more belong to the reference" if own else ""
+    finding += f"; {counted_once(lengths)[0]:,} rows, each counted once"
+    return VerdictLine(
+        question=question, answer="held" if tested == len(due) else "not held", finding=finding, section="2"
+    )
+
+
+def _of_reference(window: Window) -> bool:
+    """Whether nothing could be judged in it: its rows are those that later ones are compared with."""
+    return str(window.decision.get("verdict")) in ("reference", "collecting_reference")
+
+
+def _drifted(windows: Sequence[Window], waiting: str | None) -> VerdictLine:
     judged = [w for w in windows if w.decision["judged"]]
     alarmed = [w for w in judged if w.decision.get("verdict") == "drift"]
-    answer: Answer = "not measured" if not judged else "not held" if alarmed else "held"
+    question = "Did inputs and answers stay as in the reference?"
+    if not judged:
+        return VerdictLine(
+            question=question, answer="not yet" if waiting else "not measured",
+            finding=waiting or "no window was judged", section="3",
+        )  # fmt: skip
     expected = sum(float(w.decision.get("alpha") or 0.0) for w in judged)
     finding = (
         f"{len(alarmed)} of {len(judged)} judged windows drifted; {expected:.2g} false alarms expected by the budget"
     )
-    return VerdictLine(
-        question="Did inputs and answers stay as in the reference?",
-        answer=answer,
-        finding=finding if judged else "no window was judged",
-        section="3",
-    )
+    return VerdictLine(question=question, answer="not held" if alarmed else "held", finding=finding, section="3")
 
 
 def _limit(question: str, lines: Sequence[MeasureLine], section: str) -> VerdictLine:
     measured = [m for m in lines if m.value is not None]
     if not measured:
-        why = lines[-1].reason if lines else "no record"
-        return VerdictLine(question=question, answer="not measured", finding=str(why), section=section)
+        why = str(lines[-1].reason) if lines else "no record"
+        if lines and all(_pending(m.reason) for m in lines):
+            finding = f"{why}; it is known once enough outcomes have arrived"
+            return VerdictLine(question=question, answer="not yet", finding=finding, section=section)
+        return VerdictLine(question=question, answer="not measured", finding=why, section=section)
     limited = [m for m in measured if m.limit is not None]
     if not limited:
         newest = measured[-1]
@@ -90,6 +121,14 @@ def _limit(question: str, lines: Sequence[MeasureLine], section: str) -> Verdict
         f"worst {number(worst.value)} ({between}), n = {worst.n:,}"
     )
     return VerdictLine(question=question, answer="not held" if alarmed else "held", finding=finding, section=section)
+
+
+def _pending(reason: str | None) -> bool:
+    """Whether a value is only missing because outcomes have yet to arrive."""
+    told = reason or ""
+    return told.startswith(("no outcome has arrived", "no outcomes")) or (
+        "labelled rows, " in told and "needed" in told
+    )
 
 
 def _answered(alerts: Sequence[AlertLine]) -> VerdictLine:
@@ -119,8 +158,12 @@ def _retrained(spec: ModelSpec, runs: Sequence[RunLine]) -> VerdictLine:
     promoted = [r for r in runs if r.state == "promoted"]
     unproven = [r for r in promoted if not r.gates or any(g.verdict not in PASSED for g in r.gates)]
     blocked = [r for r in runs if r.state in ("rejected", "failed")]
-    answer: Answer = "none" if not promoted else "not held" if unproven else "held"
+    under_way = [r for r in runs if r.state not in ENDED]
+    answer: Answer = "not held" if unproven else "held" if promoted else "not yet" if under_way else "none"
     finding = f"{_many(len(runs), 'run')}: {len(promoted)} promoted, {len(blocked)} blocked or failed"
+    if under_way:
+        states = ", ".join(dict.fromkeys(r.state.replace("_", " ") for r in under_way))
+        finding += f", {len(under_way)} under way ({states}); known once it ends"
     return VerdictLine(
         question=question, answer=answer, finding=finding if runs else "no retrain in the period", section="7"
     )
