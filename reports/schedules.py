@@ -24,7 +24,7 @@ from monitor.site import Site
 from monitor.spec.cron import read_cron
 from monitor.tables import Model
 from reports import service
-from reports.errors import ReportKindError
+from reports.kinds import period_kind
 from reports.periods import known_zone, named_period
 from reports.regimes.packs import chosen
 from reports.tables import ReportSchedule
@@ -76,8 +76,7 @@ def declare(site: Site, db: Session, wanted: Wanted, actor: str) -> ReportSchedu
     )  # fmt: skip
     if (wanted.model is None) == (wanted.owner is None):
         raise InvalidError("model: give either a model or an owner, whose models are all meant", field="model")
-    if wanted.kind not in service.KINDS:
-        raise ReportKindError(wanted.kind, service.KINDS)
+    period_kind(wanted.kind)
     known_zone(wanted.zone)
     for name in row.deliver_to:
         channel(site.settings, name)
@@ -188,8 +187,7 @@ def _due(row: ReportSchedule, now: datetime) -> _Due | None:
     ticks = _ticks(row, now)
     if not ticks:
         return None
-    if row.kind not in service.KINDS:
-        raise ReportKindError(row.kind, service.KINDS)
+    period_kind(row.kind)
     since, until = period_of(row, ticks[0])[0], period_of(row, ticks[-1])[1]
     return _Due(ticks[0], ticks[-1], len(ticks) - 1, since, until, chosen(row.regimes))
 

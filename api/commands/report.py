@@ -1,4 +1,4 @@
-"""`assay report MODEL`: build a report of a period or of one thing and download it; list, download and send those that there are."""
+"""`assay report MODEL`: build a report of a period or of one thing and download it; list, download and send others."""
 
 import time
 from pathlib import Path

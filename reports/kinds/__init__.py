@@ -10,7 +10,7 @@ from reports.kinds import annex_iv, dossier, erasure, fairness, incident, model_
 from reports.kinds.base import About, Kind
 from reports.kinds.subjects import erasure_of, incident_of, run_of, version_of
 
-__all__ = ["KINDS", "About", "Kind", "kind_named"]
+__all__ = ["KINDS", "About", "Kind", "kind_named", "period_kind"]
 
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
@@ -46,6 +46,14 @@ KINDS: Final[Mapping[str, Kind]] = {
         ),
     )
 }  # fmt: skip
+
+
+def period_kind(name: str) -> Kind:
+    """A kind that is about a period, as a schedule asks for. Raises ReportKindError, with the list of these."""
+    of_periods = {kind.name: kind for kind in KINDS.values() if kind.find is None}
+    if name not in of_periods:
+        raise ReportKindError(name, tuple(of_periods))
+    return of_periods[name]
 
 
 def kind_named(name: str) -> Kind:
