@@ -6,6 +6,7 @@ from typing import Final
 import core.queue
 import governance.tables
 import monitor.alerts.tables
+import monitor.explore.tables
 import monitor.finding_tables
 import monitor.ingest.otlp.tables
 import monitor.lake_tables
@@ -22,6 +23,7 @@ MAPPED: Final[tuple[ModuleType, ...]] = (
     monitor.alerts.tables,
     monitor.finding_tables,
     monitor.lake_tables,
+    monitor.explore.tables,
     monitor.ingest.otlp.tables,
     monitor.notify.tables,
     retrain.tables,

@@ -1,9 +1,9 @@
-"""The page of one decision."""
+"""Events: searched, one by one, and as traces."""
 
 from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages.events import event
+from api.pages.events import decisions, event, explorer
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (event.router,)
+ROUTERS: Final[tuple[APIRouter, ...]] = (decisions.router, explorer.router, event.router)
