@@ -1,13 +1,13 @@
 """saved views of events
 
-Deploy: before the code. Follows 0034.
+Deploy: before the code. Follows 0035.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0035"
-down_revision = "0034"
+revision = "0036"
+down_revision = "0035"
 branch_labels = None
 depends_on = None
 
