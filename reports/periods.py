@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from core.clock import beyond_the_calendar, check_period, day_or_time
+from core.clock import beyond_the_calendar, day_or_time
 from core.errors import InvalidError
 from core.zones import zone_of
 
@@ -60,7 +60,8 @@ def asked_period(
         name: a quarter, a month, a year, or one of `NAMES`. Without it and without a start, the last 30 days.
 
     Raises:
-        InvalidError: the zone is unknown, the name and the days exclude each other, or the period holds no time.
+        InvalidError: the zone is unknown, the name and the days exclude each other, or the period lies ahead. That it
+            holds time is checked where a report is asked for.
     """
     where = known_zone(zone)
     start, end, name = (text.strip() or None if text is not None else None for text in (start, end, name))
@@ -77,8 +78,7 @@ def asked_period(
         raise InvalidError(f"from: to {end[:60]} is given without from; give both", field="from")
     else:
         since = until - timedelta(days=DEFAULT_DAYS)
-    check_period(since, until)
-    if since >= now:
+    if until > since >= now:
         raise InvalidError(f"from: {start or since.isoformat()} lies ahead; give a period that has begun",
                            field="from", value=start)  # fmt: skip
     return AskedPeriod(since, until, zone)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy.orm import Session
 
@@ -89,6 +89,7 @@ def _written(given: Any) -> Any:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]  # a time with its zone, as UTC
+DayOrTime = Annotated[str, BeforeValidator(_written), Field(max_length=60)]  # read by `core.clock.day_or_time`
 StorableText = Annotated[str, AfterValidator(_storable)]  # of a parameter that is stored
 
 

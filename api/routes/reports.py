@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.deps import DayOrTime, Db, In, Out, Page, ReadDb, SiteDep
 from api.http.downloads import answered
 from api.http.reach import Reach, seen_ids
 from governance.access.roles import Caller, Permission
@@ -36,10 +36,10 @@ class ReportIn(In):
     subject: str | None = Field(
         None, max_length=256, description="of a kind about one thing: id of the run, incident or erasure, or version"
     )
-    from_: str | None = Field(
-        None, alias="from", max_length=60, description="a day, which begins in the zone, or a time with its own zone"
+    from_: DayOrTime | None = Field(
+        None, alias="from", description="a day, which begins in the zone, or a time with its own zone"
     )
-    to: str | None = Field(None, max_length=60, description="the last day, which is inside, or the time of the end")
+    to: DayOrTime | None = Field(None, description="the last day, which is inside, or the time of the end")
     period: str | None = Field(
         None, max_length=60, description="in place of both: 2026-Q3, 2026-09, 2026, last-quarter, last-month, ..."
     )

@@ -121,7 +121,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"period": "2026-13"}, "period", "write a quarter such as 2026-Q3"),
     ({"period": "2027-Q1"}, "period", "has not begun"),
     ({"period": "2026-03", "from": "2026-03-01"}, "period", "give one of them"),
-    ({"from": "2026-03-02T00:00:00Z", "to": "2026-03-02T00:00:00Z"}, "to", "the same time"),
+    ({"from": "2026-03-02T00:00:00Z", "to": "2026-03-02T00:00:00Z"}, "from", "the same time"),
     ({"from": "2026-03-03", "to": "2026-03-01"}, "from", "swap"),
     ({"from": "0001-01-01", "to": "0001-02-01"}, "from", "1700|calendar"),
     ({"from": "2031-01-01", "to": "2031-02-01"}, "from", "lies ahead"),
