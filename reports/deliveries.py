@@ -113,6 +113,6 @@ def _reports_of(message: OutboxMessage) -> list[Announcement]:
 def _append(site: Site, db: Session, kind: str, item: Announcement, body: Mapping[str, object]) -> None:
     assert item.report is not None
     append_entry(
-        db, kind=kind, actor=item.report.by, subject=f"model:{item.model}", at=site.clock.now(),
-        body={"report": item.report.id, **body},
+        db, kind=kind, actor=item.report.by, subject=f"report:{item.report.id}", at=site.clock.now(),
+        body={"report": item.report.id, "model": item.model, **body},
     )  # fmt: skip

@@ -18,8 +18,8 @@ def record_pull(site: Site, caller: Caller, report: Report, model: str, *, name:
         digest: of what is handed out.
     """
     body = {
-        "by": {"actor": caller.name, "key": caller.prefix, "owner": caller.owner}, "report": report.id, "file": name,
-        "sha256": digest,
+        "by": {"actor": caller.name, "key": caller.prefix, "owner": caller.owner}, "model": model,
+        "report": report.id, "file": name, "sha256": digest,
     }  # fmt: skip
     with site.database.write() as db:
-        append_entry(db, kind=PULLED, actor=caller.name, subject=f"model:{model}", body=body, at=site.clock.now())
+        append_entry(db, kind=PULLED, actor=caller.name, subject=f"report:{report.id}", body=body, at=site.clock.now())

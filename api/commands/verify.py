@@ -18,9 +18,10 @@ from core.settings import Settings
 from governance.ledger.keys import earlier_vkeys
 from governance.proof.vkey import SigningKey
 from governance.verify.against import AgainstVerdict, held_bundle, hold_against
+from governance.verify.as_json import document_of
 from governance.verify.describe import describe
 from governance.verify.earlier import Earlier, read_earlier
-from governance.verify.findings import OK, BundleVerdict, Facts, Finding, LogVerdict, RowsFacts, exit_code
+from governance.verify.findings import Facts, Finding, LogVerdict, RowsFacts, exit_code
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from governance.verify.witnesses import witnessed
 
@@ -75,23 +76,13 @@ def verify(
     if witness:
         verdicts = [(bundle, witnessed(verdict, bundle, witness, quorum)) for bundle, verdict in verdicts]
     if as_json:
-        documents = [_document(verdict) for _, verdict in verdicts]
+        documents = [document_of(verdict) for _, verdict in verdicts]
         several = [{"bundle": str(bundle)} | one for (bundle, _), one in zip(verdicts, documents, strict=True)]
         emit_json(documents[0] if len(documents) == 1 else several)
     else:
         said = "\n\n".join(describe(verdict, bundle) for bundle, verdict in verdicts)
         console.print(said, markup=False, soft_wrap=True)
     sys.exit(exit_code([verdict for _, verdict in verdicts]))
-
-
-def _document(verdict: BundleVerdict) -> dict[str, Any]:
-    """`ok` is true only if a trusted key has signed it: a program that reads nothing else is not misled."""
-    return {
-        "ok": verdict.exit_code == OK, "verdict": verdict.words, "trust": verdict.trust,
-        "signer": list(verdict.facts.signers), "findings": [str(f) for f in verdict.findings],
-        "packing": [str(f) for f in verdict.packing], "rotated": list(verdict.facts.rotated),
-        "recovered": list(verdict.facts.recovered), "against": list(verdict.held), "printed": verdict.facts.printed,
-    }  # fmt: skip
 
 
 def _verify_own(

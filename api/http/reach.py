@@ -123,15 +123,18 @@ def seen_ids(db: Session, caller: Caller, model: str | None = None) -> list[UUID
 def seen_subjects(db: Session, caller: Caller) -> list[str] | None:
     """Subjects of the ledger entries that the caller may read; None for all.
 
-    They are the models of the scope, their runs and waiting changes, and erasures that concern no model outside it.
+    They are the models of the scope, their runs, reports and waiting changes, and erasures that concern no model
+    outside it.
     """
     if caller.models is None:
         return None
     runs = db.scalars(select(Run.id).join(Model, Model.id == Run.model_id).where(Model.name.in_(caller.models)))
+    asked = db.scalars(select(Report.id).join(Model, Model.id == Report.model_id).where(Model.name.in_(caller.models)))
     changes = db.scalars(select(ChangeRequest.id).where(ChangeRequest.model.in_(caller.models)))
     erasures = [ident for ident, models in db.execute(select(Erasure.id, Erasure.models)) if within(caller, models)]
     return [
         *(f"model:{name}" for name in sorted(caller.models)), *(f"run:{run}" for run in runs),
+        *(f"report:{report}" for report in asked),
         *(f"change:{change}" for change in changes), *(f"erasure:{erasure}" for erasure in erasures),
     ]  # fmt: skip
 

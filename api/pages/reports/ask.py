@@ -21,5 +21,5 @@ def request_report(
     caller: Annotated[Caller, requires(Permission.REPORT_CREATE)], name: str, site: SiteDep, db: Db, form: Form
 ) -> RedirectResponse:
     start, end = days_period(day_of(form, "from"), day_of(form, "to"))
-    reports.request(site, db, name, "audit", start, end, [], caller.name)
-    return RedirectResponse(f"/models/{name}#reports", 303)
+    row = reports.request(site, db, name, "audit", start, end, [], caller.name)
+    return RedirectResponse(f"/reports/{row.id}", 303)

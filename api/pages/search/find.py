@@ -233,7 +233,8 @@ def _entries(db: Session, caller: Caller, asked: str) -> Group:
         query = query.where(LedgerEntry.subject.in_(subjects))
     matches: list[ColumnElement[bool]] = [LedgerEntry.kind.startswith(asked.lower().replace(" ", "."), autoescape=True)]
     matches += [
-        LedgerEntry.subject == f"{prefix}{asked}" for prefix in ("", "model:", "run:", "key:", "change:", "erasure:")
+        LedgerEntry.subject == f"{prefix}{asked}"
+        for prefix in ("", "model:", "run:", "report:", "key:", "change:", "erasure:")
     ]
     if asked.isascii() and asked.isdecimal() and len(asked) < 10:
         matches.append(LedgerEntry.index == int(asked))
