@@ -196,7 +196,7 @@ def newest_entries(db: Session, subject: str, kinds: Sequence[str], limit: int) 
     """The newest entries of some kinds about a subject, the newest first, and how many there are."""
     query = select(LedgerEntry).where(LedgerEntry.subject == subject, LedgerEntry.kind.in_(kinds))
     total = db.scalar(select(func.count()).select_from(query.subquery())) or 0
-    return [_entry(row) for row in db.scalars(query.order_by(LedgerEntry.index.desc()).limit(limit))], total
+    return [read_entry(row) for row in db.scalars(query.order_by(LedgerEntry.index.desc()).limit(limit))], total
 
 
 def entry(db: Session, index: int) -> Entry | None:

@@ -1,10 +1,11 @@
 """The list of reports, and the form that asks for one."""
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from api.http.auth import requires
 from api.http.deps import Db, ReadDb, SiteDep
@@ -26,9 +27,9 @@ from reports.tables import Report
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Reader = Annotated[Caller, requires(Permission.READ, Reach.LISTED)]
-COLUMNS: Final = {
-    "at": Report.created_at, "model": Model.name, "period": Report.period_from, "kind": Report.kind,
-    "state": Report.state, "by": Report.requested_by,
+COLUMNS: Final[Mapping[str, ColumnElement[Any]]] = {
+    "at": Report.created_at.expression, "model": Model.name.expression, "period": Report.period_from.expression,
+    "kind": Report.kind.expression, "state": Report.state.expression, "by": Report.requested_by.expression,
 }  # fmt: skip
 STATES: Final = ("queued", "ready", "failed")
 
@@ -56,11 +57,13 @@ def reports_page(caller: Reader, site: SiteDep, db: ReadDb, request: Request) ->
         query = query.where(Report.created_at < end) if last else query
         query = query.where(Report.created_at >= start) if first else query
     total = db.scalar(select(func.count()).select_from(query.subquery())) or 0
-    rows = db.execute(query.order_by(*asked.order(COLUMNS, Report.id)).limit(asked.limit).offset(asked.offset)).all()
+    rows = db.execute(
+        query.order_by(*asked.order(COLUMNS, Report.id.expression)).limit(asked.limit).offset(asked.offset)
+    ).all()
     lines = [_line(site, report, model) for report, model in rows]
     return page(
         "reports/reports.html", caller=caller, listed=asked.listed(lines, total), offered=offered,
-        building=any(line["report"].state == "queued" for line in lines),
+        building=any(report.state == "queued" for report, _ in rows),
     )  # fmt: skip
 
 
