@@ -30,7 +30,8 @@ log = logger("reports.deliveries")
 
 def file_name(report: Report, model: str, face: str) -> str:
     """`support-intents-audit-2026-Q3.pdf`."""
-    return f"{stem_of(model, report.kind, report.period_from, report.period_to, report.zone)}.{face}"
+    stem = stem_of(model, report.kind, report.period_from, report.period_to, report.zone, report.subject)
+    return f"{stem}.{face}"
 
 
 def faces_of(report: Report) -> dict[str, str]:

@@ -8,12 +8,18 @@ from typing import Final
 from reports.periods import period_name
 
 MOST: Final = 100  # characters of a model's name in the name of a file
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 
 
-def stem_of(model: str, kind: str, start: datetime, end: datetime, zone: str | None) -> str:
-    """`support-intents-audit-2026-Q3`."""
-    return f"{_safe(model)}-{_safe(kind)}-{period_name(start, end, zone or 'UTC')}"
+def stem_of(model: str, kind: str, start: datetime, end: datetime, zone: str | None, subject: str | None = None) -> str:
+    """`support-intents-audit-2026-Q3`; of a kind about one thing, with that: `loans-model_card-v7-2026-09-03`.
+
+    Args:
+        subject: an id, of which the first eight digits are named, or the name of a version.
+    """
+    about = "" if subject is None else f"-{_safe(_UUID.sub(lambda found: found[0][:8], subject))}"
+    return f"{_safe(model)}-{_safe(kind)}{about}-{period_name(start, end, zone or 'UTC')}"
 
 
 def _safe(text: str) -> str:

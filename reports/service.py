@@ -55,6 +55,7 @@ MEDIA_TYPES: Final = {
     "json": "application/json", "pdf": "application/pdf", "zip": "application/zip", "svg": "image/svg+xml",
     "note": "text/plain; charset=utf-8", "jsonl": "application/jsonl", "counts": "application/octet-stream",
 }  # fmt: skip
+AUDIT: Final = "audit"  # the kind that holds evidence for regimes
 TIMELINE: Final = "timeline.svg"
 
 
@@ -90,6 +91,10 @@ def request(
     for name in deliver_to:
         channel(site.settings, name)
     found, about = kind_named(kind), monitor_store.model(db, model)
+    if regimes and kind != AUDIT:
+        raise InvalidError(
+            f"regimes: a report of kind {kind} is held against no regime pack; ask for kind {AUDIT}", field="regimes"
+        )
     start, end, subject = _covered(site, db, found, about, period_from, period_to, subject)
     now = site.clock.now()
     row = Report(

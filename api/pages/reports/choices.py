@@ -10,9 +10,9 @@ from governance.access.roles import Caller
 from monitor import store as monitor_store
 from monitor.notify.channels import Channel, channels
 from monitor.site import Site
+from reports.kinds import KINDS, Kind
 from reports.periods import NAMES
 from reports.regimes.packs import RegimePack, packs
-from reports.service import KINDS
 
 PERIODS: Final = tuple((name, name.replace("-", " ")) for name in NAMES)
 
@@ -20,7 +20,7 @@ PERIODS: Final = tuple((name, name.replace("-", " ")) for name in NAMES)
 @dataclass(frozen=True, slots=True)
 class Choices:
     models: list[str]
-    kinds: tuple[str, ...]
+    kinds: list[Kind]
     periods: tuple[tuple[str, str], ...]
     zones: list[str]
     packs: list[RegimePack]
@@ -29,7 +29,7 @@ class Choices:
 
 def choices(site: Site, db: Session, caller: Caller) -> Choices:
     return Choices(
-        models=[row.name for row in monitor_store.models(db) if caller.sees(row.name)], kinds=tuple(KINDS),
+        models=[row.name for row in monitor_store.models(db) if caller.sees(row.name)], kinds=list(KINDS.values()),
         periods=PERIODS, zones=sorted(names()), packs=list(packs().values()),
         channels=list(channels(site.settings).values()),
     )  # fmt: skip

@@ -39,7 +39,7 @@ def reports_page(caller: Reader, site: SiteDep, db: ReadDb, request: Request) ->
     offered = choices(site, db, caller)
     listing = Listing(
         filters=(
-            choice("model", "Model", offered.models), choice("kind", "Kind", offered.kinds),
+            choice("model", "Model", offered.models), choice("kind", "Kind", [kind.name for kind in offered.kinds]),
             choice("state", "State", STATES), Filter("since", "Asked for from", "day"), Filter("until", "Until", "day"),
         ),
         sorts=tuple(COLUMNS), default="-at", size=25,
@@ -90,6 +90,6 @@ def request_report(
     )  # fmt: skip
     row = service.request(
         site, db, model, form.get("kind") or "audit", asked.start, asked.end, checked(form, "regime-"), caller.name,
-        zone=asked.zone, deliver_to=checked(form, "to-"),
+        zone=asked.zone, deliver_to=checked(form, "to-"), subject=form.get("subject", "").strip() or None,
     )  # fmt: skip
     return RedirectResponse(f"/reports/{row.id}", 303)
