@@ -212,6 +212,8 @@ class Measurement(Keyed, Bound, Base):
         CheckConstraint(f"monitor in {MONITORS}", name="monitor"),
         CheckConstraint("(value is null) <> (reason is null)", name="value_or_reason"),
         Index("ix_measurement_model_metric", "model_id", "metric", "to_ts"),
+        # The course of one number: a page reads a year of it, whatever other columns and segments there are.
+        Index("ix_measurement_series", "model_id", "metric", "column", "segment", "to_ts"),
     )
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
@@ -325,6 +327,7 @@ class Alert(Keyed, Bound, Base):
         CheckConstraint(f"severity in {SEVERITIES}", name="severity"),
         Index("ix_alert_model_opened", "model_id", "opened_at"),
         Index("ix_alert_incident", "incident_id"),
+        Index("ix_alert_state", "state", "model_id"),
     )
 
     model_id: Mapped[UUID | None] = mapped_column(ForeignKey("model.id"))  # null: about the installation itself

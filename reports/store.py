@@ -29,6 +29,23 @@ class Entry:
     body: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class WindowTime:
+    from_ts: datetime
+    to_ts: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What drift said of a window; `decision` has `judged` and `verdict`, of the last judged window everything."""
+
+    id: UUID
+    from_ts: datetime
+    to_ts: datetime
+    sentence: str
+    decision: dict[str, Any]
+
+
 def spec_revisions(db: Session, model_id: UUID) -> Sequence[SpecRevision]:
     query = select(SpecRevision).where(SpecRevision.model_id == model_id).order_by(SpecRevision.revision)
     return db.scalars(query).all()
@@ -47,12 +64,26 @@ def windows(
     return db.scalars(query.order_by(Window.to_ts.desc(), Window.to_seq.desc()).limit(limit)).all()[::-1]
 
 
-def newest_windows(db: Session, model_id: UUID, limit: int, until: datetime | None = None) -> Sequence[Window]:
-    """The last windows in order of their end, those that end later than `until` left out."""
-    query = select(Window).where(Window.model_id == model_id).order_by(Window.to_ts.desc(), Window.to_seq.desc())
+def verdicts(db: Session, model_id: UUID, limit: int, until: datetime | None = None) -> list[Verdict]:
+    """The last windows in order of their end, with the whole evidence of the last one that was judged only."""
+    judged = Window.decision["judged"].as_boolean()
+    query = select(Window.id, Window.from_ts, Window.to_ts, Window.sentence, judged, Window.decision["verdict"].as_string())
+    query = query.where(Window.model_id == model_id).order_by(Window.to_ts.desc(), Window.to_seq.desc()).limit(limit)
     if until is not None:
         query = query.where(Window.to_ts <= until)
-    return db.scalars(query.limit(limit)).all()[::-1]
+    rows = db.execute(query).all()[::-1]
+    last = next((row[0] for row in reversed(rows) if row[4]), None)
+    whole = None if last is None else db.scalar(select(Window.decision).where(Window.id == last))
+    return [
+        Verdict(ident, start, end, said, whole if whole is not None and ident == last else {"judged": yes, "verdict": v})
+        for ident, start, end, said, yes, v in rows
+    ]
+
+
+def window_times(db: Session, ids: Collection[UUID]) -> dict[UUID | None, WindowTime]:
+    """When windows begin and end."""
+    query = select(Window.id, Window.from_ts, Window.to_ts).where(Window.id.in_(ids))
+    return {ident: WindowTime(start, end) for ident, start, end in db.execute(query)} if ids else {}
 
 
 def measurements(
@@ -77,7 +108,8 @@ def newest_measurement(db: Session, model_id: UUID, monitor: str, metric: str, u
         Measurement.model_id == model_id, Measurement.monitor == monitor, Measurement.metric == metric,
         Measurement.segment == "", Measurement.to_ts <= until,
     )  # fmt: skip
-    return db.scalars(query.order_by(Measurement.value.is_(None), Measurement.to_ts.desc()).limit(1)).first()
+    newest = query.order_by(Measurement.to_ts.desc()).limit(1)
+    return db.scalars(newest.where(Measurement.value.is_not(None))).first() or db.scalars(newest).first()
 
 
 def _windows_of(model_id: UUID, since: datetime, until: datetime) -> Select[UUID]:
@@ -107,23 +139,42 @@ def incidents(db: Session, ids: Collection[UUID]) -> Sequence[Incident]:
 
 def decisions(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[TriggerDecision]:
     """Decisions made in the period or about a window of it."""
-    query = select(TriggerDecision).where(
+    query = _decisions(model_id, since, until)
+    return db.scalars(query.order_by(TriggerDecision.at, TriggerDecision.id)).all()
+
+
+def newest_decision(db: Session, model_id: UUID, since: datetime, until: datetime) -> TriggerDecision | None:
+    """The last of `decisions`."""
+    query = _decisions(model_id, since, until).order_by(TriggerDecision.at.desc(), TriggerDecision.id.desc())
+    return db.scalars(query.limit(1)).first()
+
+
+def _decisions(model_id: UUID, since: datetime, until: datetime) -> Select[TriggerDecision]:
+    return select(TriggerDecision).where(
         TriggerDecision.model_id == model_id,
         or_(
             TriggerDecision.at.between(since, until),
             TriggerDecision.window_id.in_(_windows_of(model_id, since, until)),
         ),
     )
-    return db.scalars(query.order_by(TriggerDecision.at, TriggerDecision.id)).all()
 
 
 def runs(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Run]:
     """Runs created in the period or decided about a window of it."""
+    return db.scalars(_runs(model_id, since, until).order_by(Run.created_at, Run.id)).all()
+
+
+def newest_run(db: Session, model_id: UUID, since: datetime, until: datetime) -> Run | None:
+    """The last of `runs`."""
+    query = _runs(model_id, since, until).order_by(Run.created_at.desc(), Run.id.desc()).limit(1)
+    return db.scalars(query).first()
+
+
+def _runs(model_id: UUID, since: datetime, until: datetime) -> Select[Run]:
     decided = select(TriggerDecision.id).where(TriggerDecision.window_id.in_(_windows_of(model_id, since, until)))
-    query = select(Run).where(
+    return select(Run).where(
         Run.model_id == model_id, or_(Run.created_at.between(since, until), Run.decision_id.in_(decided))
     )
-    return db.scalars(query.order_by(Run.created_at, Run.id)).all()
 
 
 def decision(db: Session, decision_id: UUID) -> TriggerDecision | None:

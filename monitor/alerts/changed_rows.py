@@ -1,5 +1,6 @@
 """Look every hour whether rows are as the ledger bound them; one alert for each model whose rows are not."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import select
@@ -44,14 +45,11 @@ def watch(site: Site) -> None:
                 by_clock.end_alert(site, db, alert.id, now)
 
 
-def standing(db: Session, model: str) -> str | None:
-    """What is known to be wrong with the rows of a model, or with those of none; None if nothing is."""
-    found = [
-        alert.sentence
-        for alert in store.system_alerts(db, MONITOR, ROWS)
-        if alert.column in (model, WHOLE) and alert.episodes[-1]["ended"] is None
-    ]
-    return found[-1] if found else None
+def standing(db: Session, models: Sequence[str]) -> dict[str, str]:
+    """What is known to be wrong with the rows of these models, or with those of none; only where something is."""
+    told = [a for a in store.system_alerts(db, MONITOR, ROWS) if a.episodes[-1]["ended"] is None]
+    found = {name: [a.sentence for a in told if a.column in (name, WHOLE)] for name in models}
+    return {name: sentences[-1] for name, sentences in found.items() if sentences}
 
 
 def _unresolved(db: Session, name: str) -> Alert | None:

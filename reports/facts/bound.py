@@ -80,19 +80,24 @@ def health_of_page(db: Session, model: Model, health: Health) -> Health:
 
 
 def rows_changed(db: Session, model: Model) -> str | None:
-    """What a page says instead of figures if rows were changed outside Assay; None if none was.
+    """What a page says instead of figures if rows were changed outside Assay; None if none was."""
+    return rows_changed_of(db, [model]).get(model.name)
+
+
+def rows_changed_of(db: Session, models: Sequence[Model]) -> dict[str, str]:
+    """`rows_changed` of several models, by name; those whose rows are as the ledger bound them are left out.
 
     A page checks them itself while there are few; of many it tells what the worker found within the last hour.
     """
-    first = select(LedgerBinding.leaves).limit(FEW // LEAST).subquery()  # each page asks, and a ledger only grows
-    if (db.scalar(select(func.sum(func.length(first.c.leaves)))) or 0) > FEW:
-        sentence = standing(db, model.name)
-        return None if sentence is None else f"{sentence} {NOTHING}"
+    # Each page asks, and a ledger only grows; a length is read without the leaves.
+    first = select(func.length(LedgerBinding.leaves).label("length")).limit(FEW // LEAST).subquery()
+    if (db.scalar(select(func.sum(first.c.length))) or 0) > FEW:
+        return {name: f"{said} {NOTHING}" for name, said in standing(db, [model.name for model in models]).items()}
     bind, now = db.get_bind(), time.monotonic()
     until, verdict = _CHECKED.get(bind, (0.0, None))
     if verdict is None or now >= until:
         verdict = check_rows(db)
         ended = time.monotonic()
         _CHECKED[bind] = (ended + RESTS * (ended - now), verdict)
-    findings = verdict.of_model(str(model.id))
-    return f"{changed_words(findings)} {NOTHING}" if findings else None
+    found = ((model.name, verdict.of_model(str(model.id))) for model in models)
+    return {name: f"{changed_words(findings)} {NOTHING}" for name, findings in found if findings}

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from monitor import store as monitor_store
 from monitor.site import Site
 from monitor.spec.model import AUTO_REFERENCE_ROWS, ModelSpec
-from monitor.tables import Alert, Measurement, Model, ReferenceRow, Window
+from monitor.tables import Alert, Measurement, Model, ReferenceRow
 from reports import store
 from reports.wording.health import Health, HealthFacts, health
 from retrain.tables import ModelVersion
@@ -25,22 +25,22 @@ def health_at(
     known: datetime | None = None,
 ) -> Health:
     """The health sentence of a model, now or at the end of a period; `known`: answers given later do not count."""
-    windows = store.newest_windows(db, model.id, 200, until)
+    windows = store.verdicts(db, model.id, 200, until)
     alerts: list[Alert] = []
-    starts: dict[UUID | None, Window] = {}
-    for alert in monitor_store.alerts(db, model.id):
-        first = store.window(db, alert.first_window_id)
+    now = until is None and known is None
+    found = monitor_store.unresolved_alerts(db, model.id) if now else monitor_store.alerts(db, model.id)
+    starts = store.window_times(db, {a.first_window_id for a in found if a.first_window_id is not None})
+    for alert in found:
+        first = starts.get(alert.first_window_id)
         began = first.to_ts if first is not None else alert.opened_at
         late = until is not None and began > until
         if late or (alert.resolved_at is not None and (known is None or alert.resolved_at <= known)):
             continue
         alerts.append(alert)
-        if first is not None:
-            starts[alert.first_window_id] = first
     baseline = monitor_store.newest_reference(db, model.id)
     end = until or site.clock.now()
-    runs = store.runs(db, model.id, model.created_at, end)
-    decisions = store.decisions(db, model.id, model.created_at, end)
+    run = store.newest_run(db, model.id, model.created_at, end)
+    decision = store.newest_decision(db, model.id, model.created_at, end)
     kpis = newest_kpis(db, model.id, spec, end)
     return health(
         HealthFacts(
@@ -50,11 +50,11 @@ def health_at(
             seen_rows=_seen(site, model, baseline),
             open_alerts=alerts,
             kpis=kpis,
-            last_run=runs[-1] if runs else None,
-            last_decision=decisions[-1] if decisions else None,
+            last_run=run,
+            last_decision=decision,
             champion=champion_at(store.versions(db, model.id), end),
             retrains=spec.retrain is not None,
-            starts=starts,
+            starts={a.first_window_id: starts[a.first_window_id] for a in alerts if a.first_window_id in starts},
         )
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 from monitor.notify.tables import Deploy
@@ -57,13 +58,13 @@ def timeline(
         points = tuple(_point(m) for m in mine if (m.monitor, m.metric, m.column) == ("fairness", metric, column))
         title = metric.replace("_", " ") + (f" by {column}" if column else "")
         panels.append(Panel(title, "line", "share", points, limit_word(spec, "fairness", metric)))
-    place = _Places(windows, versions)
+    place = Places(windows, versions)
     panels.append(Panel("rows per hour", "bars", "rows/h", tuple(_volume(w) for w in finest)))
     panels.append(Panel("labels, share of rows", "bars", "share", tuple(_coverage(w) for w in finest), top=1.0))
     return Timeline(
         start=max(first, start) if start else first, end=last,
         panels=tuple(p for p in panels if p.points),
-        rules=_rules(baselines, versions, deploys, place), ticks=_ticks(alerts, decisions, runs, place),
+        rules=rules_of(baselines, versions, deploys, place), ticks=ticks_of(alerts, decisions, runs, place),
     )  # fmt: skip
 
 
@@ -121,14 +122,27 @@ def _coverage(w: Window) -> Point:
     return Point(w.from_ts, w.to_ts, w.labels / w.rows if w.rows else None, n=w.labels)
 
 
-class _Places:
+class Spanned(Protocol):
+    """A window, or as much of it as says where on an axis of time it lies."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def from_ts(self) -> datetime: ...
+    @property
+    def to_ts(self) -> datetime: ...
+    @property
+    def versions(self) -> Sequence[Any]: ...
+
+
+class Places:
     """Where on the axis of the events something belongs that happened on the clock.
 
     Live, both agree. Events that were replayed or sent late lie before everything that followed from them: an alert
     is then drawn at the end of the window that raised it, a promotion where the version first answers.
     """
 
-    def __init__(self, windows: Sequence[Window], versions: Sequence[ModelVersion]) -> None:
+    def __init__(self, windows: Sequence[Spanned], versions: Sequence[ModelVersion]) -> None:
         ordered = sorted(windows, key=lambda w: w.from_ts)
         self._last = max(w.to_ts for w in windows)
         self._ends = {w.id: w.to_ts for w in windows}
@@ -157,8 +171,8 @@ class _Places:
         return rule.at if late and rule is not None and run.state == "promoted" else run.finished_at
 
 
-def _rules(
-    baselines: Sequence[ReferenceRow], versions: Sequence[ModelVersion], deploys: Sequence[Deploy], place: _Places
+def rules_of(
+    baselines: Sequence[ReferenceRow], versions: Sequence[ModelVersion], deploys: Sequence[Deploy], place: Places
 ) -> tuple[Rule, ...]:
     found = [
         Rule(b.to_ts, "reference complete", "baseline") for b in baselines if b.state == "ready" and b.to_ts is not None
@@ -168,8 +182,8 @@ def _rules(
     return tuple(found)
 
 
-def _ticks(
-    alerts: Sequence[Alert], decisions: Sequence[TriggerDecision], runs: Sequence[Run], place: _Places
+def ticks_of(
+    alerts: Sequence[Alert], decisions: Sequence[TriggerDecision], runs: Sequence[Run], place: Places
 ) -> tuple[Tick, ...]:
     ticks = [
         Tick(place.of_window(a.opened_at, a.first_window_id), "alert opened", f"{a.monitor} {a.metric}") for a in alerts

@@ -1,13 +1,13 @@
 """The sentence a page and a report begin with, put together from facts by templates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from monitor.alerts.headlines import last_announced, lasts
-from monitor.tables import Alert, Measurement, ReferenceRow, Window
+from monitor.tables import Alert, Measurement, ReferenceRow
 from monitor.windows.limits import not_judged
 from reports.charts.text import number, utc
 from reports.wording.phrases import WHY, brief_words, mean_words
@@ -23,11 +23,27 @@ RUN_WORDS = {
 }
 
 
+class Begun(Protocol):
+    """A window, or as much of it as says when it began."""
+
+    @property
+    def from_ts(self) -> datetime: ...
+
+
+class Judged(Begun, Protocol):
+    """A window with its verdict; of the last judged one the whole decision."""
+
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def decision(self) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class HealthFacts:
     """What is known about a model at one moment; windows in order of their end, oldest first."""
 
-    windows: Sequence[Window]
+    windows: Sequence[Judged]
     baseline: ReferenceRow | None
     wanted_rows: int | None  # rows the reference waits for
     seen_rows: int  # rows since the reference was opened
@@ -37,7 +53,7 @@ class HealthFacts:
     last_decision: TriggerDecision | None
     champion: ModelVersion | None
     retrains: bool
-    starts: dict[UUID | None, Window]  # first window of each open alert that has one
+    starts: Mapping[UUID | None, Begun]  # first window of each open alert that has one
 
 
 @dataclass(frozen=True)
@@ -83,7 +99,7 @@ def health(facts: HealthFacts) -> Health:
     return Health("ok", _joined(since, kpis, _next(facts), _unjudged(later), noticed))
 
 
-def _unjudged(later: Sequence[Window]) -> str:
+def _unjudged(later: Sequence[Judged]) -> str:
     """Windows after the last judged one, such as those a new version's reference is made of."""
     if not later:
         return ""
@@ -112,7 +128,7 @@ def _over(alerts: Sequence[Alert]) -> str:
     return f"{many} had a quiet window since and {'waits' if len(alerts) == 1 else 'wait'} to be resolved: {names}."
 
 
-def _alert(alert: Alert, first: Window | None) -> str:
+def _alert(alert: Alert, first: Begun | None) -> str:
     episode = last_announced(alert)
     begun = first.from_ts if first is not None else alert.opened_at
     since = f"Since {utc(datetime.fromisoformat(episode['from_ts']) if episode is not None else begun)}"
@@ -154,7 +170,7 @@ def _recovered(facts: HealthFacts) -> str:
     return f"The last {quiet} without drift; the alert waits to be resolved."
 
 
-def _quiet_streak(judged: Sequence[Window]) -> int:
+def _quiet_streak(judged: Sequence[Judged]) -> int:
     count = 0
     for window in reversed(judged):
         if window.decision.get("verdict") == "drift":

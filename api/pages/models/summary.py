@@ -1,30 +1,44 @@
-"""What the overview and the page of a model say first."""
+"""What the page of a model says first."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from monitor import store as monitor_store
+from api.pages.models import store as pages_store
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from reports import store
 from reports.facts.bound import health_of_page
 from reports.facts.standing import champion_at, health_at, newest_kpis
+from reports.wording.health import Health
 
 
-def summary_of(site: Site, db: Session, current: CurrentSpec) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands above every page of a model: its name, its state and the sentence of it."""
+
+    name: str
+    health: Health
+    current: CurrentSpec
+
+
+def head_of(site: Site, db: Session, current: CurrentSpec) -> Head:
+    model = current.model
+    return Head(model.name, health_of_page(db, model, health_at(site, db, model, current.spec)), current)
+
+
+def summary_of(site: Site, db: Session, current: CurrentSpec, unresolved: int) -> dict[str, Any]:
+    """The facts below the sentence; `unresolved`: alerts that are not resolved."""
     model, now = current.model, site.clock.now()
-    runs = store.runs(db, model.id, model.created_at, now)
-    windows = store.newest_windows(db, model.id, 1)
-    champion = champion_at(store.versions(db, model.id), now)
-    coverage = windows[-1].labels / windows[-1].rows if windows and windows[-1].rows else None
-    health = health_of_page(db, model, health_at(site, db, model, current.spec))
+    runs, _ = pages_store.runs(db, model.id, 1)
+    window = pages_store.newest_window(db, model.id)
     return {
-        "name": model.name, "spec": current.spec, "health": health,
-        "kpis": newest_kpis(db, model.id, current.spec, far_after(now)), "window": windows[-1] if windows else None,
-        "coverage": coverage, "alerts": sum(1 for a in monitor_store.alerts(db, model.id) if a.state != "resolved"),
-        "run": runs[-1] if runs else None, "champion": champion,
+        "name": model.name, "spec": current.spec, "window": window, "alerts": unresolved,
+        "kpis": newest_kpis(db, model.id, current.spec, far_after(now)),
+        "coverage": window.labels / window.rows if window is not None and window.rows else None,
+        "run": runs[0] if runs else None, "champion": champion_at(store.versions(db, model.id), now),
     }  # fmt: skip
 
 

@@ -70,5 +70,4 @@ def test_a_page_and_an_alert_say_that_rows_were_changed(site: Site) -> None:
         shown = health_of_page(db, db.scalars(select(Model)).one(), Health("ok", "Quiet since yesterday."))
     assert (shown.status, "Quiet" in shown.sentence) == ("alarm", False)
     with site.database.read() as db:
-        assert changed_rows.standing(db, "support-intents") == alert.sentence
-        assert changed_rows.standing(db, "another") is None
+        assert changed_rows.standing(db, ["support-intents", "another"]) == {"support-intents": alert.sentence}
