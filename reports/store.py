@@ -67,7 +67,9 @@ def windows(
 def verdicts(db: Session, model_id: UUID, limit: int, until: datetime | None = None) -> list[Verdict]:
     """The last windows in order of their end, with the whole evidence of the last one that was judged only."""
     judged = Window.decision["judged"].as_boolean()
-    query = select(Window.id, Window.from_ts, Window.to_ts, Window.sentence, judged, Window.decision["verdict"].as_string())
+    query = select(
+        Window.id, Window.from_ts, Window.to_ts, Window.sentence, judged, Window.decision["verdict"].as_string()
+    )
     query = query.where(Window.model_id == model_id).order_by(Window.to_ts.desc(), Window.to_seq.desc()).limit(limit)
     if until is not None:
         query = query.where(Window.to_ts <= until)
@@ -75,7 +77,9 @@ def verdicts(db: Session, model_id: UUID, limit: int, until: datetime | None = N
     last = next((row[0] for row in reversed(rows) if row[4]), None)
     whole = None if last is None else db.scalar(select(Window.decision).where(Window.id == last))
     return [
-        Verdict(ident, start, end, said, whole if whole is not None and ident == last else {"judged": yes, "verdict": v})
+        Verdict(
+            ident, start, end, said, whole if whole is not None and ident == last else {"judged": yes, "verdict": v}
+        )
         for ident, start, end, said, yes, v in rows
     ]
 

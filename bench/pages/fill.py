@@ -1,4 +1,4 @@
-"""Fill an empty home folder with models and a year of their measurements, bound to the ledger as the service binds them.
+"""Fill an empty home folder with models and a year of measurements, bound to the ledger as the service binds them.
 
     python bench/pages/fill.py HOME --models 100 --days 365
 
@@ -206,7 +206,8 @@ class Filler:
                   for g, k, r in (("18-34", 400, 0.5), ("35-54", 380, 0.52), ("55+", 220, 0.47))]  # fmt: skip
         gap = 0.05 + self.random.uniform(-0.02, 0.02)
         yield _measurement(whole, "fairness", "demographic_parity_difference", gap, n, column="age_band", low=gap / 2,
-                           high=gap * 2, limit=0.1, details={"groups": groups, "between": ["35-54", "55+"]})  # fmt: skip
+                           high=gap * 2, limit=0.1,
+                           details={"groups": groups, "between": ["35-54", "55+"]})  # fmt: skip
         for column in (*NUMBERS, *LEVELS):
             yield _measurement(whole, "quality", "missing", abs(self.random.gauss(0, 0.002)), n, column=column,
                                details={"adjusted_p": 0.8, "reference": 0.001})  # fmt: skip

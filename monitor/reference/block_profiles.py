@@ -13,7 +13,7 @@ from uuid import UUID
 
 import numpy as np
 import polars as pl
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from core import engine as engines
@@ -176,6 +176,27 @@ def stored_blocks(
     """One profile per label; it has no rows where no row of that version and segment arrived."""
     found, empty = dict(_stored_data(db, baseline_id, labels, version, segment)), empty_profile(coding)
     return [from_bytes(found[label], coding) if label in found else empty for label in labels]
+
+
+def stored_bytes(db: Session, baseline_id: UUID, labels: range, *, segment: str = "") -> list[bytes]:
+    """The stored profiles of the blocks that have one, of all versions together."""
+    return [data for _, data in _stored_data(db, baseline_id, labels, "", segment)]
+
+
+def stored_slices(db: Session, baseline_id: UUID, labels: range, most: int) -> dict[str, list[bytes]]:
+    """The stored profiles of each segment in these blocks, at most so many segments, those with the most rows."""
+    where = (
+        StoredProfile.baseline_id == baseline_id, StoredProfile.label >= labels.start,
+        StoredProfile.label < labels.stop, StoredProfile.version == "", StoredProfile.segment != "",
+    )  # fmt: skip
+    rows = func.sum(StoredProfile.rows)
+    names = select(StoredProfile.segment).where(*where).group_by(StoredProfile.segment)
+    kept = list(db.scalars(names.order_by(rows.desc(), StoredProfile.segment).limit(most)))
+    found: dict[str, list[bytes]] = {name: [] for name in kept}
+    query = select(StoredProfile.segment, StoredProfile.data).where(*where, StoredProfile.segment.in_(kept))
+    for name, data in db.execute(query) if kept else ():
+        found[name].append(data)
+    return found
 
 
 def labels_between(

@@ -5,20 +5,25 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from core.errors import AppError
 from monitor.detect.findings import MEANINGS, meaning_of
-from monitor.profile.block import BlockProfile, profile_block
+from monitor.profile.block import BlockProfile
+from monitor.profile.codec import sum_from_bytes
 from monitor.profile.reference_profile import ReferenceProfile
+from monitor.reference.block_profiles import labels_between, stored_bytes, stored_slices
+from monitor.reference.profile_job import load_profile
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import ReferenceRow, Window
-from monitor.windows.late_rows import rows_of
 from reports.charts.records import Distribution
 from reports.charts.text import short
 from reports.wording.phrases import column_words
 
 BINS = 24
 MOST = 4  # charts of one window
+MAX_SLICES = 40  # segments of a window whose counts are read at a time
 SHOWN_WORDS = 3  # of a cluster, next to its number
 
 
@@ -31,21 +36,45 @@ def changed_columns(window: Window) -> list[str]:
 
 
 def distributions(
-    site: Site, model: str, window: Window, reference: ReferenceRow, columns: Sequence[str]
-) -> tuple[tuple[Distribution, ...], str | None]:
-    """Charts of the columns, or none and the reason: the rows or the reference are no longer there."""
+    site: Site, db: Session, spec: ModelSpec, window: Window, reference: ReferenceRow, columns: Sequence[str],
+    *, segment: str = "",
+) -> tuple[tuple[Distribution, ...], str | None]:  # fmt: skip
+    """Charts of the columns from stored profiles, or none and the reason: the profiles are no longer there.
+
+    Args:
+        spec: under which the window was closed; it says how its rows were divided into blocks.
+        segment: `column=value`, for the rows of one segment of the window; the reference is always the whole.
+    """
     if not columns or reference.artifact is None:
         return (), None
     try:
-        baseline = ReferenceProfile.from_bytes(site.artifacts.get(reference.artifact))
-        frame = rows_of(site, model, window)
-        if frame.is_empty():
-            return (), "the rows of this window are no longer stored"
-        current = profile_block(frame, baseline)
+        baseline = load_profile(site.artifacts.root, reference.artifact)
+        current = window_profile(db, spec, window, reference, baseline, segment=segment)
     except AppError as error:
         return (), error.message
+    if current is None or not current.rows:
+        return (), "the counts of its rows are no longer stored"
     drawn = (_drawn(baseline, baseline.total, current, column) for column in columns)
     return tuple(replace(d, title=column_words(d.title)) for d in drawn if d is not None), None
+
+
+def window_profile(
+    db: Session, spec: ModelSpec, window: Window, reference: ReferenceRow, baseline: ReferenceProfile,
+    *, segment: str = "",
+) -> BlockProfile | None:  # fmt: skip
+    """The counts of a window's rows, the sum of its stored blocks; None where none of them is stored."""
+    labels = labels_between(spec, reference, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts))
+    parts = stored_bytes(db, reference.id, labels, segment=segment)
+    return sum_from_bytes(parts, baseline.coding) if parts else None
+
+
+def slices_of(
+    db: Session, spec: ModelSpec, window: Window, reference: ReferenceRow, baseline: ReferenceProfile
+) -> dict[str, BlockProfile]:
+    """The counts of the rows of each segment of a window that has stored profiles, by its name."""
+    labels = labels_between(spec, reference, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts))
+    found = stored_slices(db, reference.id, labels, MAX_SLICES)
+    return {name: sum_from_bytes(parts, baseline.coding) for name, parts in found.items()}
 
 
 def _drawn(baseline: ReferenceProfile, before: BlockProfile, after: BlockProfile, column: str) -> Distribution | None:

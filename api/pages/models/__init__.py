@@ -1,14 +1,18 @@
-"""The pages of one model: its course, its windows, fairness, and what people decide about it."""
+"""The pages of one model: its course, its windows and columns, fairness, its spec, and what people decide about it."""
 
 from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages.models import fairness, governing, model, window
+from api.pages.models import column, columns, fairness, governing, model, reference, window, windows
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     model.router,
     fairness.router,
+    windows.router,
     window.router,
+    columns.router,
+    column.router,
+    reference.router,
     governing.router,
 )

@@ -64,7 +64,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """`earlier`: there are windows of the period before those shown. `segments` are those that KPIs were measured in."""
+    """`earlier`: there are windows of the period before those shown. `segments`: those that KPIs were measured in."""
 
     asked: Asked
     length: str
@@ -131,9 +131,7 @@ def _period(asked: Asked) -> tuple[datetime | None, datetime | None]:
     return since, days_period(asked.since or asked.until, asked.until)[1]
 
 
-def _panels(
-    db: Session, model: Model, spec: ModelSpec, asked: Asked, windows: Sequence[CourseWindow]
-) -> list[Panel]:
+def _panels(db: Session, model: Model, spec: ModelSpec, asked: Asked, windows: Sequence[CourseWindow]) -> list[Panel]:
     ids = {w.id for w in windows}
     pairs = [(rule.name, grouped_by(by)) for rule in spec.monitors.fairness for by in rule.groupings][:MOST_FAIRNESS]
     metrics = {*(rule.metric for rule in spec.monitors.kpi), *(name for name, _ in pairs), DRIFT}

@@ -9,11 +9,13 @@ from api.pages.models.course import Course, Panel
 from api.pages.models.store import CourseWindow, Value
 
 Vega = dict[str, Any]
-_EXTENT: Final = {"minExtent": 50, "maxExtent": 50}  # the same in all panels, so that times line up
+BREAK: Final = "break-paths-filter-domains"  # no line crosses what was not measured
+BASIS: Final = {"minExtent": 50, "maxExtent": 50}  # the same in all panels, so that times line up
 _SERIES, _SECOND, _ALARM, _MUTED, _VERSION = (
     f"var(--chart-{name})" for name in ("series", "second", "alarm", "muted", "version")
 )
-_STATUS: Final = ["ok", "alarm", "unknown"]
+_DAY: Final = 86_400_000  # ms
+_STEPS: Final = (60_000, 300_000, 900_000, 3_600_000, 10_800_000, 21_600_000, 43_200_000, _DAY, 2 * _DAY, 7 * _DAY)
 ROWS: Final = ("versions", "specs", "deploys", "alerts", "retrains")
 _SHAPES: Final = {
     "versions": ("square", _VERSION), "specs": ("diamond", _MUTED), "deploys": ("triangle-right", _VERSION),
@@ -38,11 +40,11 @@ def happenings(course: Course) -> list[Vega]:
 
 def course_chart(course: Course) -> Vega:
     """The chart of a course that has at least one window."""
-    domain = [_ms(course.windows[0].from_ts), _ms(course.windows[-1].to_ts)]
-    events = [{**one, "at": _ms(one["at"]), "t": _text(one["at"])} for one in happenings(course)]
+    domain = [ms(course.windows[0].from_ts), ms(course.windows[-1].to_ts)]
+    events = [{**one, "at": ms(one["at"]), "t": moment_text(one["at"])} for one in happenings(course)]
     panels = [_panel(panel, domain, few=len(course.windows) <= 60) for panel in course.panels]
     panels += [_bars("rows", "rows per window", domain), _bars("labels", "rows with an outcome, share", domain, top=1)]
-    panels[-1]["layer"][-1]["encoding"]["x"]["axis"] |= {"labels": True, "ticks": True, "domain": True}
+    with_labels(panels[-1])
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "datasets": {"w": _rows(course), "e": events},
@@ -50,12 +52,18 @@ def course_chart(course: Course) -> Vega:
     }  # fmt: skip
 
 
+def height_of(course: Course) -> int:
+    """One of the heights that a page reserves, about that of the chart."""
+    wanted = 90 + 122 * len(course.panels) + 18 * len({one["row"] for one in happenings(course)}) + 130
+    return next((h for h in (320, 400, 480, 640, 800) if h >= wanted), 800)
+
+
 def _rows(course: Course) -> list[Vega]:
     found = []
     for window in course.windows:
         row: Vega = {
-            "a": _ms(window.from_ts), "b": _ms(window.to_ts), "t": _text(window.to_ts), "rows": window.rows,
-            "labels": _short(window.labels / window.rows) if window.rows else None, "v": window.verdict,
+            "a": ms(window.from_ts), "b": ms(window.to_ts), "t": moment_text(window.to_ts), "rows": window.rows,
+            "labels": short(window.labels / window.rows) if window.rows else None, "v": window.verdict,
         }  # fmt: skip
         for panel in course.panels:
             if (value := panel.values.get(window.id)) is not None:
@@ -71,7 +79,7 @@ def _fields(panel: Panel, v: Value) -> Vega:
         "": v.value if panel.kind != "p" or v.value is None else max(v.value, 1e-9), "l": v.low, "h": v.high,
         "t": v.limit, "e": v.estimated, "f": v.estimated_low, "g": v.estimated_high,
     }  # fmt: skip
-    found: Vega = {f"{panel.key}{end}": _short(x) for end, x in row.items() if x is not None}
+    found: Vega = {f"{panel.key}{end}": short(x) for end, x in row.items() if x is not None}
     return found | {f"{panel.key}s": status, f"{panel.key}n": v.n}
 
 
@@ -85,38 +93,65 @@ def _broken(rows: list[Vega], windows: Sequence[CourseWindow]) -> list[Vega]:
     return found
 
 
-def _x(domain: Sequence[int], field: str = "b") -> Vega:
-    axis = {"title": None, "labels": False, "ticks": False, "domain": False, "labelOverlap": True, "tickCount": 6}
-    days = (domain[1] - domain[0]) / 86_400_000
-    axis["format"] = "%-d %b %Y" if days > 300 else "%-d %b" if days > 6 else "%-d %b %H:%M"
-    return {
-        "field": field, "type": "temporal", "axis": axis,
-        "scale": {"type": "utc", "domain": list(domain), "nice": False},
+def axis_of_time(domain: Sequence[int], field: str = "b") -> Vega:
+    """The axis that all panels of a chart share, in milliseconds of UTC; `with_labels` gives it to the last one."""
+    values, form = _marks(domain)
+    axis = {
+        "title": None, "values": values, "labelExpr": f"utcFormat(datum.value, '{form}')", "labels": False,
+        "ticks": False, "domain": False, "grid": False, "labelOverlap": True, "labelFlush": True,
     }  # fmt: skip
+    scale = {"domain": list(domain), "nice": False, "zero": False}
+    return {"field": field, "type": "quantitative", "axis": axis, "scale": scale}
+
+
+def with_labels(panel: Vega) -> None:
+    """Give a panel the labels of the shared axis, in each of its layers."""
+    for layer in panel["layer"]:
+        if "x" in layer["encoding"]:
+            layer["encoding"]["x"]["axis"] |= {"labels": True, "ticks": True, "domain": True}
+
+
+def _marks(domain: Sequence[int]) -> tuple[list[int], str]:
+    """Where the axis has its labels, at whole hours, days or months, and how they are written."""
+    span = (domain[1] - domain[0]) / 8
+    if span < 20 * _DAY:
+        step = next((s for s in (*_STEPS, 14 * _DAY) if s >= span), 14 * _DAY)
+        first = -(-domain[0] // step) * step
+        return list(range(first, domain[1] + 1, step)), "%-d %b" if step >= _DAY else "%-d %b %H:%M"
+    start, months = datetime.fromtimestamp(domain[0] / 1000, UTC), max(1, round(span / (30 * _DAY)))
+    found: list[int] = []
+    year, month = start.year, start.month
+    while len(found) < 40:
+        month += months
+        year, month = year + (month - 1) // 12, (month - 1) % 12 + 1
+        if year > 9999 or (at := ms(datetime(year, month, 1, tzinfo=UTC))) > domain[1]:
+            break
+        found.append(at)
+    return found or list(domain), "%b %Y"
 
 
 def _rules(domain: Sequence[int]) -> Vega:
     return {
         "data": {"name": "e"}, "transform": [{"filter": "datum.row == 'versions' || datum.row == 'deploys'"}],
         "mark": {"type": "rule", "color": _VERSION, "strokeWidth": 1, "strokeDash": [2, 2], "clip": True},
-        "encoding": {"x": _x(domain, "at")},
+        "encoding": {"x": axis_of_time(domain, "at")},
     }  # fmt: skip
 
 
 def _lane(events: Sequence[Vega], domain: Sequence[int]) -> Vega:
     """The lane on top: what happened, a line for each kind, versions and deploys with their names."""
     rows = [row for row in ROWS if any(e["row"] == row for e in events)] or ["versions"]
-    axis = {"title": None, "domain": False, "ticks": False, "labelPadding": 6, "grid": False, **_EXTENT}
+    axis = {"title": None, "domain": False, "ticks": False, "labelPadding": 6, "grid": False, **BASIS}
     y = {"field": "row", "type": "nominal", "scale": {"domain": rows}, "axis": axis}
-    shapes = {"domain": rows, "range": [_SHAPES[row][0] for row in rows]}
-    colours = {"domain": rows, "range": [_SHAPES[row][1] for row in rows]}
     named = [e for e in events if e["row"] in ("versions", "deploys")]
     points = {
         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "clip": True},
         "encoding": {
-            "x": _x(domain, "at"), "y": y,
-            "shape": {"field": "row", "type": "nominal", "scale": shapes, "legend": None},
-            "color": {"field": "row", "type": "nominal", "scale": colours, "legend": None},
+            "x": axis_of_time(domain, "at"), "y": y,
+            "shape": {"condition": [{"test": f"datum.row == '{r}'", "value": _SHAPES[r][0]} for r in rows],
+                      "value": "circle"},
+            "color": {"condition": [{"test": f"datum.row == '{r}'", "value": _SHAPES[r][1]} for r in rows],
+                      "value": _MUTED},
             "tooltip": [{"field": "label", "title": "what"}, {"field": "t", "title": "at, UTC"}],
         },
     }  # fmt: skip
@@ -125,7 +160,7 @@ def _lane(events: Sequence[Vega], domain: Sequence[int]) -> Vega:
         layers.append({
             "transform": [{"filter": "datum.row == 'versions' || datum.row == 'deploys'"}],
             "mark": {"type": "text", "align": "left", "dx": 7, "fontSize": 11, "limit": 120},
-            "encoding": {"x": _x(domain, "at"), "y": y, "text": {"field": "label"}},
+            "encoding": {"x": axis_of_time(domain, "at"), "y": y, "text": {"field": "label"}},
         })  # fmt: skip
     return {"data": {"name": "e"}, "height": 18 * len(rows), "layer": layers}
 
@@ -135,19 +170,20 @@ def _panel(panel: Panel, domain: Sequence[int], *, few: bool) -> Vega:
     log = panel.kind == "p"
     axis: Vega = {
         "title": None, "tickCount": 4, "domain": False, "ticks": False, "labelPadding": 6, "format": "~g" if log else
-        "~s" if high >= 10_000 else "~r", "grid": True, **_EXTENT,
+        "~s" if high >= 10_000 else "~r", "grid": True, **BASIS,
     }  # fmt: skip
     if log:
         axis["values"] = [v for v in (1e-9, 1e-6, 0.001, 0.01, 0.1, 1.0) if v >= low]
-    scale = {"type": "log" if log else "linear", "domain": [low, high], "nice": False, "zero": False, "clamp": True}
+    scale: Vega = {"domain": [low, high], "nice": False, "clamp": True}
+    scale |= {"type": "log"} if log else {"zero": False}
 
     def y(end: str = "") -> Vega:
         return {"field": f"{key}{end}", "type": "quantitative", "scale": scale, "axis": axis}
 
     def mark(kind: str, **style: Any) -> Vega:
-        return {"type": kind, "clip": True, "invalid": "break-paths-filter-domains", **style}
+        return {"type": kind, "clip": True, "invalid": BREAK, **style}
 
-    x, layers = _x(domain), [_rules(domain)]
+    x, layers = axis_of_time(domain), [_rules(domain)]
     layers.append({"mark": mark("area", color=_SERIES, opacity=0.16),
                    "encoding": {"x": x, "y": y("l"), "y2": {"field": f"{key}h"}}})  # fmt: skip
     if few:  # a band over one window alone would have no width
@@ -159,34 +195,34 @@ def _panel(panel: Panel, domain: Sequence[int], *, few: bool) -> Vega:
         layers.append({"mark": mark("line", color=_SECOND, strokeDash=[5, 3], strokeWidth=1.4),
                        "encoding": {"x": x, "y": y("e")}})  # fmt: skip
     layers.append({"mark": mark("rule", color=_ALARM, strokeWidth=1),
-                   "encoding": {"x": _x(domain, "a"), "x2": {"field": "b"}, "y": y("t")}})  # fmt: skip
+                   "encoding": {"x": axis_of_time(domain, "a"), "x2": {"field": "b"}, "y": y("t")}})  # fmt: skip
     layers.append({"mark": mark("line", color=_SERIES, strokeWidth=1.5, opacity=0.5 if log else 1),
                    "encoding": {"x": x, "y": y()}})  # fmt: skip
     layers.append({
         "transform": [{"filter": f"isValid(datum.{key})"}], "mark": mark("point", filled=True, opacity=1),
-        "encoding": {"x": x, "y": y(), **_status(f"{key}s", few=few), "tooltip": _tooltip(panel)},
+        "encoding": {"x": x, "y": y(), **status_marks(f"{key}s", small=36 if few else 16), "tooltip": _tooltip(panel)},
     })  # fmt: skip
     layers.append({
         "transform": [{"filter": f"!isValid(datum.{key}) && !datum.gap"}],
         "mark": {"type": "point", "shape": "cross", "angle": 45, "size": 30, "color": _MUTED, "opacity": 1},
-        "encoding": {"x": x, "y": {"value": 78}, "tooltip": [{"field": "t", "title": "not measured; window ends, UTC"}]},
+        "encoding": {"x": x, "y": {"value": 78}, "tooltip": [{"field": "t", "title": "not measured; ends, UTC"}]},
     })  # fmt: skip
     limit = next((v.limit for v in reversed(list(panel.values.values())) if v.limit is not None), None)
     words = "" if limit is None else f" ({panel.limit_word} {limit:.3g})"
     return {"title": f"{panel.title}{words}", "data": {"name": "w"}, "height": 84, "layer": layers}
 
 
-def _status(field: str, *, few: bool) -> Vega:
-    """Shape, colour and size by the verdict of a number."""
-    small = 36 if few else 16
-    ranges: dict[str, list[Any]] = {
-        "shape": ["circle", "triangle-up", "cross"], "color": [_SERIES, _ALARM, _MUTED], "size": [small, 70, small],
-    }  # fmt: skip
+def status_marks(field: str, *, small: int) -> Vega:
+    """Shape, colour and size of a point by the verdict of its number."""
+
+    def chosen(alarm: Any, unknown: Any, other: Any) -> Vega:
+        tests = [{"test": f"datum.{field} == '{word}'", "value": v} for word, v in
+                 (("alarm", alarm), ("unknown", unknown))]  # fmt: skip
+        return {"condition": tests, "value": other}
+
     return {
-        channel: {
-            "field": field, "type": "nominal", "scale": {"domain": _STATUS, "range": values}, "legend": None,
-        }
-        for channel, values in ranges.items()
+        "shape": chosen("triangle-up", "cross", "circle"), "color": chosen(_ALARM, _MUTED, _SERIES),
+        "size": chosen(70, small, small),
     }  # fmt: skip
 
 
@@ -203,7 +239,7 @@ def _tooltip(panel: Panel) -> list[Vega]:
 
 
 def _bars(field: str, title: str, domain: Sequence[int], top: float | None = None) -> Vega:
-    axis = {"title": None, "tickCount": 2, "domain": False, "ticks": False, "labelPadding": 6, "format": "~s", **_EXTENT}
+    axis = {"title": None, "tickCount": 2, "domain": False, "ticks": False, "labelPadding": 6, "format": "~s", **BASIS}
     scale: Vega = {"zero": True, "nice": top is None}
     if top is not None:
         scale["domain"] = [0, top]
@@ -211,8 +247,8 @@ def _bars(field: str, title: str, domain: Sequence[int], top: float | None = Non
         "mark": {"type": "bar", "fill": _SERIES, "fillOpacity": 0.3, "stroke": _SERIES, "strokeWidth": 0.5,
                  "clip": True},
         "encoding": {
-            "x": _x(domain, "a"), "x2": {"field": "b"}, "y": {"field": field, "type": "quantitative", "scale": scale,
-                                                             "axis": axis},
+            "x": axis_of_time(domain, "a"), "x2": {"field": "b"},
+            "y": {"field": field, "type": "quantitative", "scale": scale, "axis": axis},
             "tooltip": [{"field": "t", "title": "window ends, UTC"}, {"field": field, "title": title}],
         },
     }  # fmt: skip
@@ -231,14 +267,14 @@ def _ends(panel: Panel) -> tuple[float, float]:
     return bottom, min(high + pad, 1.0) if panel.share and high <= 1 else high + pad
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     """Six digits: more are of no use to a chart, and take room."""
     return float(f"{value:.6g}")
 
 
-def _ms(at: datetime) -> int:
+def ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _text(at: datetime) -> str:
+def moment_text(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""The page of one model: its state in a sentence, its course, and the newest of everything that has a list of its own."""
+"""The page of one model: its state in a sentence, its course, and the newest of everything with a list of its own."""
 
 from datetime import date
 from typing import Annotated, Any, Final
@@ -12,7 +12,7 @@ from api.http.deps import ReadDb, SiteDep
 from api.pages.forms import day_of
 from api.pages.models import store as pages_store
 from api.pages.models.course import WINDOWS, WINDOWS_OF_PERIOD, Asked, Course, course_of
-from api.pages.models.course_chart import course_chart, happenings
+from api.pages.models.course_chart import course_chart, happenings, height_of
 from api.pages.models.governing import urgent_of
 from api.pages.models.summary import head_of, summary_of
 from api.pages.render import PageRoute, page
@@ -57,13 +57,15 @@ def model_page(
         "models/model.html", caller=caller, model=model, spec=spec, revision=current.revision,
         head=head_of(site, db, current), summary=summary_of(site, db, current, unresolved), budget=budget_words(spec),
         course=course, chart=course_chart(course) if course.windows else None, table=_table(course),
+        height=height_of(course),
         happened=happenings(course), most=WINDOWS_OF_PERIOD if asked.chosen else WINDOWS,
         alerts=alerts, all_alerts=all_alerts, unresolved=unresolved,
         mutes=alert_store.mutes(db, model.id, site.clock.now()), runs=runs, all_runs=all_runs,
         gates=store.gates(db, [r.id for r in runs]), decisions=decisions, all_decisions=all_decisions,
         versions=versions, all_versions=all_versions, reports=reports, all_reports=all_reports,
         traced=_traced(site, db, spec), target=target_of(spec), busy=busy, progress=progress,
-        period=(first or model.created_at, last or site.clock.now()), policy=policy_words(spec.retrain, site.clock.now()),
+        period=(first or model.created_at, last or site.clock.now()),
+        policy=policy_words(spec.retrain, site.clock.now()),
         vkey=site.keys.vkey, urgent=urgent_of(site, db, model, current),
     )  # fmt: skip
 

@@ -1,12 +1,13 @@
 """Queries of the pages of one model: courses of numbers, and what happened meanwhile. Each list is bounded."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from sqlalchemy.orm import Session, defer, load_only
 
 from monitor.notify.tables import Deploy
@@ -112,12 +113,13 @@ def values(
 
 
 def column_values(
-    db: Session, model: UUID, columns: Collection[str], monitor: str, since: datetime, until: datetime
+    db: Session, model: UUID, metrics: Collection[str], columns: Collection[str], since: datetime, until: datetime
 ) -> list[Measurement]:
-    """Every number of a monitor about some columns as wholes, of windows that end in a time, oldest first."""
+    """Numbers about some columns as wholes, of windows that end in a time, oldest first."""
     query = select(Measurement).where(
-        Measurement.model_id == model, Measurement.column.in_(columns), Measurement.monitor == monitor,
+        Measurement.model_id == model, Measurement.metric.in_(metrics), Measurement.column.in_(columns),
         Measurement.segment == "", Measurement.to_ts >= since, Measurement.to_ts <= until,
+        Measurement.monitor.in_(("drift", "quality", "attribution")),
     )  # fmt: skip
     return list(db.scalars(query.order_by(Measurement.to_ts)))
 
@@ -134,9 +136,7 @@ def segments(db: Session, model: UUID, metric: str, column: str) -> list[str]:
     return list(db.scalars(query))
 
 
-def happened(
-    db: Session, model: UUID, windows: Sequence[CourseWindow], since: datetime, until: datetime
-) -> Happened:
+def happened(db: Session, model: UUID, windows: Sequence[CourseWindow], since: datetime, until: datetime) -> Happened:
     """What happened between two times, or because of the first or the last of these windows."""
     ids = [w.id for w in windows]
     alerts = select(Alert).where(
@@ -212,6 +212,12 @@ def reports(db: Session, model: UUID, limit: int) -> tuple[Sequence[Report], int
     return db.scalars(query).all(), db.scalar(select(func.count()).where(Report.model_id == model)) or 0
 
 
+def answered_by(version: str) -> ColumnElement[bool]:
+    """Whether a model version answered in a window."""
+    found: ColumnElement[bool] = cast(Window.versions, String).contains(json.dumps(version), autoescape=True)
+    return found
+
+
 def windows(
     db: Session, model: UUID, where: Sequence[Any], order: Sequence[Any], limit: int, offset: int
 ) -> tuple[list[Any], int]:
@@ -241,6 +247,35 @@ def later_verdicts(db: Session, ids: Collection[UUID]) -> dict[UUID, list[LaterV
     for row in db.scalars(select(LaterVerdict).where(LaterVerdict.window_id.in_(ids))):
         found.setdefault(row.window_id, []).append(row)
     return found
+
+
+def judged_window(db: Session, model: UUID, scale: str | None = None) -> Window | None:
+    """The last window that was compared with a reference; without one, the last of all."""
+    query = select(Window).where(Window.model_id == model).order_by(Window.to_ts.desc(), Window.to_seq.desc()).limit(1)
+    if scale is not None:
+        query = query.where(Window.scale == scale)
+    return db.scalars(query.where(Window.decision["judged"].as_boolean())).first() or db.scalars(query).first()
+
+
+def alerts_of_column(db: Session, model: UUID, names: Collection[str], limit: int) -> Sequence[Alert]:
+    """Alerts led by one of these columns, the newest first."""
+    query = select(Alert).where(Alert.model_id == model, Alert.column.in_(names))
+    slim = query.options(defer(Alert.confirmation), defer(Alert.confirmed_before), defer(Alert.episodes))
+    return db.scalars(slim.order_by(Alert.opened_at.desc(), Alert.id).limit(limit)).all()
+
+
+def newest_of_monitor(db: Session, window: UUID, monitor: str) -> Sequence[Measurement]:
+    """What a monitor measured of the columns in a window."""
+    query = select(Measurement).where(Measurement.window_id == window, Measurement.monitor == monitor)
+    return db.scalars(query.where(Measurement.segment == "", Measurement.column != "")).all()
+
+
+def neighbours(db: Session, window: Window) -> tuple[UUID | None, UUID | None]:
+    """The windows of the same length before and after one."""
+    query = select(Window.id).where(Window.model_id == window.model_id, Window.scale == window.scale)
+    before = query.where(Window.to_ts < window.to_ts).order_by(Window.to_ts.desc()).limit(1)
+    after = query.where(Window.to_ts > window.to_ts).order_by(Window.to_ts).limit(1)
+    return db.scalar(before), db.scalar(after)
 
 
 def newest_window(db: Session, model: UUID, before: datetime | None = None) -> Window | None:

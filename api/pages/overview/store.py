@@ -50,7 +50,7 @@ def documents(db: Session, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     query = select(Model.id, SpecRevision.document).join(
         SpecRevision, and_(SpecRevision.model_id == Model.id, SpecRevision.revision == Model.revision)
     )
-    return {model: document for model, document in db.execute(query.where(Model.id.in_(ids)))}
+    return dict(db.execute(query.where(Model.id.in_(ids))).tuples().all())
 
 
 def unresolved(db: Session) -> dict[UUID, Unresolved]:
@@ -84,7 +84,9 @@ def judged(db: Session, ids: Collection[UUID]) -> set[UUID]:
         select(Window.verdict).where(Window.model_id == Model.id).order_by(Window.to_ts.desc()).limit(1)
         .correlate(Model).scalar_subquery()
     )  # fmt: skip
-    verdicts = {model: v for model, v in db.execute(select(Model.id, newest).where(Model.id.in_(ids)))}
+    verdicts: dict[UUID, str | None] = dict(
+        db.execute(select(Model.id, newest).where(Model.id.in_(ids))).tuples().all()
+    )
     found = {model for model, verdict in verdicts.items() if verdict == "ok"}
     unclear = [model for model, verdict in verdicts.items() if verdict not in (None, "ok")]
     there = (
@@ -111,15 +113,17 @@ def marks(db: Session, by_scale: Mapping[str, Collection[UUID]]) -> dict[UUID, l
             .where(Model.id.in_(ids), Window.scale == scale, Window.to_ts >= func.coalesce(first, _EVER))
             .order_by(Window.to_ts)
         )  # fmt: skip
-        for model, *mark in db.execute(query):
-            found.setdefault(model, []).append(Mark(*mark))
+        for model, ident, start, end, rows, labels, verdict in db.execute(query):
+            found.setdefault(model, []).append(Mark(ident, start, end, rows, labels, verdict))
     return {model: few[-MARKS:] for model, few in found.items()}
 
 
 def drift(db: Session, windows: Collection[UUID]) -> dict[UUID, tuple[str | None, float | None, float | None]]:
     """Verdict, p and alpha of the drift test of each window."""
     parts = Window.decision["verdict"].as_string(), Window.decision["p"].as_float(), Window.decision["alpha"].as_float()
-    return {window: (v, p, a) for window, v, p, a in db.execute(select(Window.id, *parts).where(Window.id.in_(windows)))}
+    return {
+        window: (v, p, a) for window, v, p, a in db.execute(select(Window.id, *parts).where(Window.id.in_(windows)))
+    }
 
 
 def newest_numbers(

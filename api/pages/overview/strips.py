@@ -127,9 +127,9 @@ def strips(site: Site, db: Session, wanted: Sequence[Standing]) -> list[Strip]:
     ids = [s.model.id for s in wanted]
     specs, unreadable = _specs(site, db, wanted)
     scales: dict[str, list[UUID]] = {}
-    for model, spec in specs.items():
-        if spec.monitors.scales:
-            scales.setdefault(finest(spec), []).append(model)
+    for ident, one in specs.items():
+        if one.monitors.scales:
+            scales.setdefault(finest(one), []).append(ident)
     marks = store.marks(db, scales)
     drift = store.drift(db, [found[-1].id for found in marks.values()])
     places = [place for spec in specs.values() for place in _places(spec)]
@@ -162,9 +162,7 @@ def finest(spec: ModelSpec) -> str:
     return scales[0] if len(scales) == 1 else min(scales, key=duration)
 
 
-def _specs(
-    site: Site, db: Session, wanted: Sequence[Standing]
-) -> tuple[dict[UUID, ModelSpec], dict[UUID, str]]:
+def _specs(site: Site, db: Session, wanted: Sequence[Standing]) -> tuple[dict[UUID, ModelSpec], dict[UUID, str]]:
     """The spec in force of each model; or why an earlier release's cannot be read."""
     from monitor.service import RESOLVED, SPECS
     from monitor.spec.parse import parse_spec
