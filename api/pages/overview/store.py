@@ -50,7 +50,7 @@ def documents(db: Session, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
     query = select(Model.id, SpecRevision.document).join(
         SpecRevision, and_(SpecRevision.model_id == Model.id, SpecRevision.revision == Model.revision)
     )
-    return dict(db.execute(query.where(Model.id.in_(ids))).tuples().all())
+    return dict(db.execute(query.where(Model.id.in_(ids))).all())
 
 
 def unresolved(db: Session) -> dict[UUID, Unresolved]:
