@@ -357,7 +357,8 @@ def fill(home: Path, models: int, days: int) -> dict[str, Any]:
                 asked = {"model": filler.name, "window": str(filler.windows[-2]["id"])}
                 asked["alert"] = _alert_of(db, filler.model_id)
     site.close()
-    return {"key": key, **asked}
+    ends = {"since": start.date().isoformat(), "until": (start + timedelta(days=days)).date().isoformat()}
+    return {"key": key, **ends, **asked}
 
 
 def _alert_of(db: Session, model: UUID) -> str:

@@ -73,7 +73,8 @@ def newest_references(db: Session, ids: Collection[UUID]) -> dict[UUID, Referenc
     )  # fmt: skip
     query = (
         select(ReferenceRow).join(Model, ReferenceRow.id == newest).where(Model.id.in_(ids))
-        .options(defer(ReferenceRow.concept), defer(ReferenceRow.arrivals), defer(ReferenceRow.moved))
+        .options(load_only(ReferenceRow.model_id, ReferenceRow.state, ReferenceRow.problem, ReferenceRow.from_seq,
+                           ReferenceRow.rows, ReferenceRow.windows))
     )  # fmt: skip
     return {row.model_id: row for row in db.scalars(query)}
 
@@ -84,9 +85,7 @@ def judged(db: Session, ids: Collection[UUID]) -> set[UUID]:
         select(Window.verdict).where(Window.model_id == Model.id).order_by(Window.to_ts.desc()).limit(1)
         .correlate(Model).scalar_subquery()
     )  # fmt: skip
-    verdicts: dict[UUID, str | None] = dict(
-        db.execute(select(Model.id, newest).where(Model.id.in_(ids))).tuples().all()
-    )
+    verdicts: dict[UUID, str | None] = dict(db.execute(select(Model.id, newest).where(Model.id.in_(ids))).all())
     found = {model for model, verdict in verdicts.items() if verdict == "ok"}
     unclear = [model for model, verdict in verdicts.items() if verdict not in (None, "ok")]
     there = (
