@@ -60,7 +60,7 @@ def _where(values: Any) -> list[Any]:
     if version := values.get("version"):
         found.append(store.answered_by(version))
     if since := values.get("since"):
-        found.append(Window.to_ts >= datetime.combine(since, time(), UTC))
+        found.append(Window.to_ts > datetime.combine(since, time(), UTC))
     if (until := values.get("until")) and until < date.max:
-        found.append(Window.to_ts < datetime.combine(until + timedelta(days=1), time(), UTC))
+        found.append(Window.to_ts <= datetime.combine(until + timedelta(days=1), time(), UTC))
     return found
