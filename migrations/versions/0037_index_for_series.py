@@ -1,12 +1,12 @@
 """indexes by which pages read the course of one number, and the alerts that are not resolved
 
-Deploy: before the code. Follows 0034.
+Deploy: before the code. Follows 0036.
 """
 
 from alembic import op
 
-revision = "0035"
-down_revision = "0034"
+revision = "0037"
+down_revision = "0036"
 branch_labels = None
 depends_on = None
 
