@@ -222,7 +222,7 @@ def _change(site: Site, db: Session, caller: Caller, row: ChangeRequest) -> Wait
         agreed = changes.agreement(db, row, site.clock.now())
     except AppError as error:
         acts: tuple[Act, ...] = (Act(f"{path}/approve", "Approve", "", error.message),)
-        return Waiting("change", str(row.id), row.model, f"/models/{row.model}#governance",
+        return Waiting("change", str(row.id), row.model, f"/models/{row.model}/governance",
                        f"A change of the spec of {row.model} cannot be decided", row.asked_at, row.expires_at,
                        acts=acts)  # fmt: skip
     left = max(0, row.needed - agreed.given - 1)
@@ -233,7 +233,7 @@ def _change(site: Site, db: Session, caller: Caller, row: ChangeRequest) -> Wait
     acts = (Act(f"{path}/approve", "Approve", does, why),
             Act(f"{path}/reject", "Reject", "Reject: the spec in force stays.", lacks))  # fmt: skip
     return Waiting(
-        "change", str(row.id), row.model, f"/models/{row.model}#governance",
+        "change", str(row.id), row.model, f"/models/{row.model}/governance",
         f"A change of the spec of {row.model} loosens {loosened}", row.asked_at, row.expires_at, agreed.asked_by.named,
         row.needed, tuple(s.named for s in agreed.by), (f"{row.needed - agreed.given} of {row.needed} must agree",),
         acts,
@@ -259,7 +259,7 @@ def _stop(site: Site, db: Session, caller: Caller, name: str, stop: Stop) -> Wai
     does = f"Lift: {left} more must agree after you." if left > 0 else "Lift: runs that paused go on at once."
     missing = (f"{needed - len(agreed)} of {needed} other people must agree",) if needed else ()
     return Waiting(
-        "stop", f"stop:{stop.entry}", name, f"/models/{name}#governance", f"{stop.words(name)}. Nothing is promoted or "
+        "stop", f"stop:{stop.entry}", name, f"/models/{name}/governance", f"{stop.words(name)}. Nothing is promoted or "
         "trained until the stop is lifted", stop.at, None, stop.by.named, needed, tuple(s.named for s in agreed),
         missing, (Act(f"/models/{name}/stop/lift", "Lift the stop", does, why),),
     )  # fmt: skip

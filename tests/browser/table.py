@@ -34,6 +34,13 @@ class Page:
 PAGES = (
     Page("overview", "/", "All quiet"),
     Page("model", "/models/support-intents", "Quiet since 2026-03-15"),
+    Page("models", "/models", "support-intents"),
+    Page("model-segment", "/models/support-intents?since=2026-03-05&until=2026-03-12", "Over time"),
+    Page("windows", "/models/support-intents/windows?verdict=alarm", "windows"),
+    Page("columns", "/models/support-intents/columns", "confidence"),
+    Page("column", "/models/support-intents/columns/confidence?window={window}", "It alarms"),
+    Page("reference", "/models/support-intents/reference", "Earlier references"),
+    Page("governance", "/models/support-intents/governance", "Stop switch"),
     Page("fairness", "/models/support-intents/fairness", "support-intents"),
     Page("window", "/windows/{window}", "Measurements"),
     Page("lineage", "/models/support-intents/lineage", "What everything was made from", Permission.READ),
