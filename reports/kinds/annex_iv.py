@@ -44,7 +44,7 @@ def technical_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
         _after_market(base),
     )  # fmt: skip
     asked = sum(len(s.supply) for s in sections)
-    computed = sum(bool(s.tables or s.facts) for s in sections)
+    computed = sum(any(t.rows for t in s.tables) or any(f.value is not None for f in s.facts) for s in sections)
     sentence = (
         f"{computed} of {len(sections)} parts hold evidence from the records of {base.identity.model}; {asked} items "
         "only people can supply, and each is named in its place."

@@ -27,6 +27,7 @@ from reports.wording.phrases import brief_words, held_words
 from retrain.runs.change_document import change_document
 
 FORMAT: Final = "assay-retrain-dossier/1"
+TERMS: Final = ("trigger decision", "change envelope", "gate", "interval", "drift verdict", "ledger entry")
 TITLE: Final = "Retrain dossier"
 PROOF: Final = (
     "AI Act, Article 43(4) and Annex IV 2(f): changes that were determined beforehand and recorded. The bundle holds "
@@ -89,6 +90,7 @@ def dossier(site: Site, db: Session, row: Report) -> doc.SectionsReport:
         status=ENDED.get(run.state, "unknown"),
         facts=_facts(run, promotions),
         sections=sections,
+        terms=TERMS,
         not_measured=_missing(run),
         decisions=(decision,) if decision is not None else (),
         alerts=base.alerts,

@@ -17,6 +17,7 @@ from reports.parts import Unmeasured
 from reports.tables import Report
 
 FORMAT: Final = "assay-erasure-certificate/1"
+TERMS: Final = ("ledger entry",)
 TITLE: Final = "Erasure certificate"
 NAMELESS: Final = (
     "The person is named nowhere in this certificate, nor in the ledger: rows carry a keyed digest, and the request is "
@@ -61,7 +62,7 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     )  # fmt: skip
     return sections_report(
         row, base, title=TITLE, format=FORMAT, about="erasure", sentence=_sentence(found, mine, name),
-        status="ok" if done else "unknown", facts=_facts(found, mine, adapters), sections=sections,
+        status="ok" if done else "unknown", facts=_facts(found, mine, adapters), sections=sections, terms=TERMS,
         not_measured=missing,
     )  # fmt: skip
 

@@ -20,6 +20,14 @@ from reports.parts import Unmeasured
 from reports.tables import Report
 
 FORMAT: Final = "assay-incident-file/1"
+TERMS: Final = (
+    "window",
+    "drift verdict",
+    "realised KPI",
+    "interval",
+    "alarm of a KPI or fairness metric",
+    "ledger entry",
+)
 TITLE: Final = "Incident file"
 
 
@@ -56,7 +64,7 @@ def incident_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     return sections_report(
         row, base, title=TITLE, format=FORMAT, about="incident", sentence=_sentence(incident, mine, alone, now),
         status="ok" if incident.state == "resolved" else "alarm", facts=_facts(incident, mine, alone, now),
-        sections=sections, not_measured=_missing(incident, alone), alerts=tuple(mine), kpi=base.kpi,
+        sections=sections, terms=TERMS, not_measured=_missing(incident, alone), alerts=tuple(mine), kpi=base.kpi,
         fairness=base.fairness, groups=(),
     )  # fmt: skip
 

@@ -26,20 +26,22 @@ def fact(name: str, value: doc.Scalar, **more: Any) -> doc.Fact:
 def sections_report(
     row: Report, base: doc.AuditReport, *, title: str, format: str, about: str, sentence: str,
     facts: Sequence[doc.Fact], sections: Sequence[doc.ReportSection], not_measured: Sequence[Unmeasured] = (),
-    status: str = "ok", **lines: Any,
+    status: str = "ok", terms: Sequence[str] | None = None, **lines: Any,
 ) -> doc.SectionsReport:  # fmt: skip
     """
     Args:
         base: the audit report over the same time, which holds the facts.
+        terms: that are defined in the appendix; None for all.
         lines: lines that the tables were made of, by their part of the document.
     """
+    told = tuple(d for d in base.definitions if terms is None or d.term in terms)
     changed = base.bound is not None and base.bound.changes > 0
     return doc.SectionsReport(
         format=format, report_id=base.report_id, kind=row.kind, title=title, about=about, subject=row.subject or "",
         regimes=base.regimes, created_at=base.created_at, requested_by=base.requested_by, period=base.period,
         identity=base.identity, checkpoint=base.checkpoint, status=base.status if changed else status,
         sentence=base.health if changed else sentence, facts=tuple(facts), sections=tuple(sections),
-        not_measured=tuple(not_measured), bound=base.bound, definitions=base.definitions, software=base.software,
+        not_measured=tuple(not_measured), bound=base.bound, definitions=told, software=base.software,
         verify=base.front.verify if base.front is not None else "", **lines,
     )  # fmt: skip
 

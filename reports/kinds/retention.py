@@ -21,6 +21,7 @@ from reports.parts import Unmeasured
 from reports.tables import Report
 
 FORMAT: Final = "assay-retention-certificate/1"
+TERMS: Final = ("ledger entry",)
 TITLE: Final = "Retention certificate"
 REMOVED: Final = "lake.retention"
 
@@ -69,7 +70,7 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
             fact("Legal holds that stand", len(standing), type="count"),
             fact("Retention of the ledger", "for ever: entries are never removed"),
         ),
-        sections=sections,
+        sections=sections, terms=TERMS,
         not_measured=() if rule else (
             Unmeasured(what="removal after an end", why="the spec declares no retention", count=None),),
     )  # fmt: skip

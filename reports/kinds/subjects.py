@@ -34,7 +34,10 @@ def version_of(site: Site, db: Session, model: Model, subject: str | None) -> Ab
     if found is None:
         known = ", ".join(v.version for v in retrained.versions(db, model.id)[:NAMED]) or "none is registered"
         raise ReportSubjectError("model_card", "version", subject, f"name a version of {model.name}: {known}")
-    return _about(found.version, found.created_at, _end_of(found, site.clock.now()))
+    begin = found.created_at  # its run began before it was there
+    if found.run_id is not None:
+        begin = min(begin, retrained.run(db, found.run_id).created_at)
+    return _about(found.version, begin, _end_of(found, site.clock.now()))
 
 
 def _end_of(version: ModelVersion, now: datetime) -> datetime:
