@@ -239,6 +239,10 @@ class HeartbeatSettings(_Group):
     every_s: float = Field(60, ge=1, description="seconds between two heartbeats")
 
 
+class ReportSettings(_Group):
+    paper: Literal["a4", "us-letter"] = Field("a4", description="paper of the PDF of reports")
+
+
 class LogSettings(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log level that is written"
@@ -289,6 +293,7 @@ class Settings(BaseSettings):
         "which rows are posted, with a token or a password in it if it asks for one",
     )  # fmt: skip
     heartbeat: HeartbeatSettings = HeartbeatSettings()
+    reports: ReportSettings = ReportSettings()
     log: LogSettings = LogSettings()
     client: ClientSettings = ClientSettings()
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.canonical import canonical
 from reports.document import AuditReport, BoundLine
 
 Rank = Callable[[Any], tuple[Any, ...]]  # of a line; the highest are kept
@@ -78,10 +77,10 @@ def chosen(lines: Sequence[Any], most: int, rank: Rank) -> list[Any]:
 
 
 def digest_of(lines: Iterable[Any]) -> str:
-    """Digest of a whole list: SHA-256 over the canonical JSON of each line, with a newline after each."""
+    """Digest of a whole list: SHA-256 over the JSON of each line, fields in their order, with a newline after each."""
     running = hashlib.sha256()
     for line in lines:
-        running.update(canonical(line.model_dump()) + b"\n")
+        running.update(line.model_dump_json().encode() + b"\n")
     return "sha256:" + running.hexdigest()
 
 

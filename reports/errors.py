@@ -1,5 +1,6 @@
 """Errors of the reports."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -77,3 +78,20 @@ class TypesettingError(InvalidError):
     """The template and the document do not fit together."""
 
     code = "typesetting"
+
+
+class UnknownTableError(InvalidError):
+    def __init__(self, table: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"table {table[:100]!r} is not in this report; give one of {', '.join(known)}", field="table",
+            value=table[:200],
+        )  # fmt: skip
+
+
+class ReportCompleteError(ConflictError):
+    code = "report_complete"
+
+    def __init__(self, report_id: UUID) -> None:
+        super().__init__(
+            f"report {report_id} is built, with its PDF; request a new one for newer figures", report=str(report_id)
+        )

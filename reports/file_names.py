@@ -18,11 +18,11 @@ def stem_of(model: str, kind: str, start: datetime, end: datetime, zone: str | N
     Args:
         subject: an id, of which the first eight digits are named, or the name of a version.
     """
-    about = "" if subject is None else f"-{_safe(_UUID.sub(lambda found: found[0][:8], subject))}"
-    return f"{_safe(model)}-{_safe(kind)}{about}-{period_name(start, end, zone or 'UTC')}"
+    about = "" if subject is None else f"-{safe_name(_UUID.sub(lambda found: found[0][:8], subject))}"
+    return f"{safe_name(model)}-{safe_name(kind)}{about}-{period_name(start, end, zone or 'UTC')}"
 
 
-def _safe(text: str) -> str:
+def safe_name(text: str) -> str:
     """Letters, digits, `_`, `-` and `.` of any script; a name begins with no dot."""
     kept = _UNSAFE.sub("-", unicodedata.normalize("NFC", text)).strip("-.")
     return kept[:MOST] or "model"

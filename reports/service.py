@@ -12,11 +12,10 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from core import queue
-from core.canonical import canonical, sha256
+from core.canonical import canonical
 from core.errors import AppError, InvalidError
 from core.jobs import ReportJob
 from core.queue import Job
-from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
 from governance.ledger.rotation import name_documents_key
@@ -33,26 +32,26 @@ from reports import store
 from reports.bounds import bounded
 from reports.charts.svg import loss_svg, timeline_svg
 from reports.deliveries import deliver_when_ready
-from reports.document import AuditReport, EvidenceDocument
-from reports.errors import ReportPeriodError
+from reports.document import AuditReport
+from reports.errors import ReportCompleteError, ReportPeriodError
 from reports.facts.runs import losses
 from reports.facts.standing import champion_at
 from reports.facts.timelines import timeline
 from reports.kinds import Kind, kind_named
-from reports.lineage.graph import described, graph_of, node_of_report
+from reports.lineage.graph import graph_of
 from reports.lineage.mlbom import mlbom_bytes
 from reports.periods import known_zone
+from reports.record import BUNDLED, cited, lacking_words, record, typeset_again
 from reports.regimes.lines import regime_lines
 from reports.regimes.packs import chosen, packs
 from reports.render.bundle import write_bundle
 from reports.render.leaves import counts_members, printed_leaves
-from reports.render.pdf import typeset
 from reports.tables import Report
-from retrain.provenance.nodes import Nodes
 from retrain.registry.stages import champion_document
 
 MEDIA_TYPES: Final = {
     "json": "application/json", "pdf": "application/pdf", "zip": "application/zip", "svg": "image/svg+xml",
+    "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8",
     "note": "text/plain; charset=utf-8", "jsonl": "application/jsonl", "counts": "application/octet-stream",
 }  # fmt: skip
 AUDIT: Final = "audit"  # the kind that holds evidence for regimes
@@ -216,8 +215,26 @@ def _build(site: Site, report_id: UUID) -> Report:
             if isinstance(document, AuditReport):
                 document = bounded(with_packs(document, row))
                 charts = _charts(db, row, document)
-        _record(site, document, row.id, typeset(document, charts), charts)
+        record(site, document, row.id, charts)
+    elif not (row.files or {}).get("pdf"):
+        typeset_again(site, row)
     return _bundle(site, report_id)
+
+
+def retry(site: Site, db: Session, report_id: UUID) -> Report:
+    """Queue a report again that failed, or that has no PDF; its faces that there are stay as they are.
+
+    Raises:
+        ReportNotFoundError: no such report.
+        ReportCompleteError: there is nothing left to build.
+    """
+    row = store.report(db, report_id, lock=True)
+    if row.state == "ready" and (row.files or {}).get("pdf"):
+        raise ReportCompleteError(report_id)
+    if row.state != "queued":
+        row.state, row.error, row.finished_at = "queued", None, None
+        _enqueue(db, row, store.model_of(db, row.model_id).name, site.clock.now())
+    return row
 
 
 def with_packs(document: AuditReport, row: Report) -> AuditReport:
@@ -252,30 +269,6 @@ def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
     return drawn
 
 
-def _record(site: Site, document: EvidenceDocument, report_id: UUID, pdf: bytes, charts: dict[str, str]) -> None:
-    """Keep the files and append `report.created` in one transaction."""
-    content = document.to_bytes()
-    files: dict[str, Any] = {"json": site.artifacts.put(content), "pdf": site.artifacts.put(pdf)}
-    files["charts"] = {name: site.artifacts.put(svg.encode()) for name, svg in charts.items()}
-    with site.database.write() as db:
-        row = store.report(db, report_id, lock=True)
-        if (row.files or {}).get("json"):
-            return  # another worker was faster; its entry counts
-        model = store.model_of(db, row.model_id)
-        node = node_of_report(row, model, described(row, Nodes.of(db, model)), files["json"])
-        files["ledger_index"] = append_entry(
-            db, kind="report.created", actor=row.requested_by, at=site.clock.now(),
-            subject=f"model:{document.identity.model}",
-            body={
-                "report": row.id, "model": document.identity.model, "kind": row.kind, "subject": row.subject,
-                "sha256": sha256(content),
-                "pdf_sha256": sha256(pdf), "charts": files["charts"],
-                "period": {"from": row.period_from, "to": row.period_to}, **node.entry(),
-            },
-        )  # fmt: skip
-        row.files, row.error = files, None
-
-
 def _bundle(site: Site, report_id: UUID) -> Report:
     _checkpoint(site)
     with site.database.read() as db:
@@ -287,24 +280,22 @@ def _bundle(site: Site, report_id: UUID) -> Report:
         lines = list(ledger_lines(db, last=head.size))
         model = store.model_of(db, row.model_id)
         members = _members(site, db, row)
-    index = int(row.files["ledger_index"])
     site.ask_witnesses()
     witnesses = [Witness.parse(one) for one in site.settings.ledger.witnesses]
     note = with_cosignatures(head_note, site.settings.home_dir, witnesses)
     with tempfile.TemporaryDirectory(prefix="assay-bundle-") as folder:
         target = Path(folder) / "bundle.zip"
-        charts = row.files.get("charts", {})
         write_bundle(
             target, model=model.name, period=(row.period_from, row.period_to), report_id=str(row.id), files=members,
             media_types={path: MEDIA_TYPES[path.rpartition(".")[2]] for path in members}, ledger_lines=lines,
             checkpoint_note=note, key=site.keys.documents, vkey=site.keys.vkey, created_at=row.created_at,
-            cited={"report.json": index, "report.pdf": index, **{f"charts/{name}": index for name in charts}},
+            cited=cited(row.files, members),
         )  # fmt: skip
         digest = site.artifacts.put(target.read_bytes())
     with site.database.write() as db:
         row = store.report(db, report_id, lock=True)
         row.files = {**(row.files or {}), "zip": digest}
-        row.state, row.error, row.finished_at = "ready", None, site.clock.now()
+        row.state, row.error, row.finished_at = "ready", lacking_words(row.files), site.clock.now()
         if row.deliver_to:
             deliver_when_ready(site, db, row)
         return row
@@ -315,7 +306,7 @@ def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
     assert row.files is not None
     content = site.artifacts.get(row.files["json"])
     document: dict[str, Any] = json.loads(content)
-    members = {"report.json": content, "report.pdf": site.artifacts.get(row.files["pdf"])}
+    members = {f"report.{face}": site.artifacts.get(row.files[face]) for face in BUNDLED if face in row.files}
     members |= {f"charts/{name}": site.artifacts.get(digest) for name, digest in row.files.get("charts", {}).items()}
     revision = monitor_store.spec_revision(db, row.model_id, document["identity"]["spec_revision"])
     members["spec.json"] = canonical(revision.document)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,14 +13,17 @@ from api.http.auth import requires
 from api.http.deps import DayOrTime, Db, In, Out, Page, ReadDb, SiteDep
 from api.http.downloads import answered
 from api.http.reach import Reach, seen_ids
+from core.canonical import sha256
 from governance.access.roles import Caller, Permission
 from monitor.notify import outbox
 from monitor.notify.tables import OutboxMessage
 from reports import service, store
 from reports.deliveries import FACES, deliver, faces_of, file_name, thread_of
 from reports.errors import FaceNotFoundError, ReportNotReadyError
+from reports.file_names import safe_name
 from reports.periods import asked_period
 from reports.pulls import record_pull
+from reports.render.csv_face import one_table
 from reports.tables import Report
 
 router = APIRouter(prefix="/api/v1", tags=["reports"])
@@ -118,7 +122,10 @@ def list_reports(
     "/reports/{report_id:uuid}.{face}", response_class=Response,
     responses={200: {"content": {kind.partition(";")[0]: {} for kind in FACES.values()}}, 304: {}, 409: {}},
 )  # fmt: skip
-def download(caller: Reader, report_id: UUID, face: Face, site: SiteDep, request: Request) -> Response:
+def download(
+    caller: Reader, report_id: UUID, face: Face, site: SiteDep, request: Request,
+    table: Annotated[str | None, Query(max_length=200, description="of a CSV: the one list to give")] = None,
+) -> Response:  # fmt: skip
     """One face of a report. Each pull is an entry of the ledger; one that is answered 304 hands nothing out."""
     with site.database.read() as db:  # closed before the pull is written: on SQLite a reader keeps no writer waiting
         row = store.report(db, report_id)
@@ -128,11 +135,25 @@ def download(caller: Reader, report_id: UUID, face: Face, site: SiteDep, request
         raise FaceNotFoundError(report_id, face, list(faces_of(row)))
     if digest is None:
         raise ReportNotReadyError(report_id, row.state, row.error)
-    name = file_name(row, model, face)
+    name, content = file_name(row, model, face), partial(site.artifacts.get, digest)
+    if face == "csv" and table is not None:
+        part = one_table(content(), table)
+        name, digest, content = (
+            f"{name.removesuffix('.csv')}-{safe_name(table)}.csv",
+            sha256(part),
+            partial(bytes, part),
+        )
     return answered(
-        request, name=name, digest=digest, media_type=FACES[face], content=lambda: site.artifacts.get(digest),
+        request, name=name, digest=digest, media_type=FACES[face], content=content,
         before=lambda: record_pull(site, caller, row, model, name=name, digest=digest),
     )  # fmt: skip
+
+
+@router.post("/reports/{report_id:uuid}/retry", status_code=202)
+def retry_report(caller: Creator, report_id: UUID, site: SiteDep, db: Db) -> ReportOut:
+    """Build a report again that failed, or make the PDF of one that lacks it; faces that there are stay as they are."""
+    row = service.retry(site, db, report_id)
+    return ReportOut.told(row, store.model_of(db, row.model_id).name)
 
 
 @router.post("/reports/{report_id:uuid}/deliveries", status_code=202)

@@ -57,7 +57,8 @@ class WindowCounts:
         """
         columns, lines = read_counts(data)
         merged = tuple(dict.fromkeys((*self.columns, *columns)))
-        self.lines = [(_placed(line[0], self.columns, merged), *line[1:]) for line in self.lines]
+        if merged != self.columns:  # of many windows that count the same columns, each line is placed once
+            self.lines = [(_placed(line[0], self.columns, merged), *line[1:]) for line in self.lines]
         self.lines += [(_placed(line[0], columns, merged), *line[1:]) for line in lines]
         self.columns = merged
 

@@ -40,9 +40,10 @@ def _points(paths: Iterable[Path]) -> set[int]:
 
     points: set[int] = set()
     for path in paths:
-        fonts: Any = TTCollection(path, lazy=True).fonts if path.suffix == ".ttc" else [TTFont(path, lazy=True)]
-        for font in fonts:
-            points |= set(font.getBestCmap())
+        opened: Any = TTCollection(path, lazy=True) if path.suffix == ".ttc" else TTFont(path, lazy=True)
+        with opened:
+            for font in opened.fonts if path.suffix == ".ttc" else [opened]:
+                points |= set(font.getBestCmap())
     return points
 
 

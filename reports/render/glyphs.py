@@ -76,3 +76,17 @@ def covered() -> frozenset[int]:
     """Code points for which the fonts have a glyph."""
     ranges = json.loads(COVERAGE.read_bytes())["ranges"]
     return frozenset(point for first, last in ranges for point in range(first, last + 1))
+
+
+def unmasked(text: str) -> str:
+    """A text for a reader who has fonts of every script: what is not seen, or turns the direction, is named."""
+    if _ASCII.fullmatch(text):
+        return text
+    out = []
+    before = " "
+    for character in text:
+        joins = character in _JOINERS and before > "\u00a0" and unicodedata.category(before)[0] in "LMSN"
+        seen = character in "\t\n" or joins or not deceives(character)
+        out.append(character if seen else f"[U+{ord(character):04X}]")
+        before = character
+    return "".join(out)

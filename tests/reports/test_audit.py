@@ -57,7 +57,7 @@ def test_a_request_is_queued_and_the_job_builds_it(site: Site, story: Story) -> 
     with site.database.read() as db:
         built = store.report(db, row.id)
     assert built.state == "ready"
-    assert set(built.files or {}) == {"json", "pdf", "zip", "charts", "ledger_index"}
+    assert set(built.files or {}) == {"json", "pdf", "html", "csv", "zip", "charts", "ledger_index"}
 
 
 def test_every_claim_carries_its_numbers_and_its_ledger_entry(site: Site, story: Story) -> None:
