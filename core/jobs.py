@@ -84,6 +84,13 @@ class AnchorJob(Payload):
     name: ClassVar[str] = "anchors.deliver"
 
 
+class LedgerCheckJob(Payload):
+    """Verify the ledger, and the rows that it binds, because somebody asked."""
+
+    name: ClassVar[str] = "ledger.check"
+    check_id: UUID
+
+
 class ConsiderJob(Payload):
     """Decide whether a model's retraining policy starts a run."""
 
@@ -159,8 +166,8 @@ class ReportJob(Payload):
 JOBS: Final[Mapping[str, type[Payload]]] = {
     payload.name: payload
     for payload in (
-        EvaluateJob, ConfirmJob, WhyJob, CausesJob, FlipsJob, UpkeepJob, DigestJob, AnchorJob, ConsiderJob, RunJob,
-        ExplainJob, ExplainBatchJob, ReasonsJob, AttributionsJob, EraseJob, ReportJob,
+        EvaluateJob, ConfirmJob, WhyJob, CausesJob, FlipsJob, UpkeepJob, DigestJob, AnchorJob, LedgerCheckJob,
+        ConsiderJob, RunJob, ExplainJob, ExplainBatchJob, ReasonsJob, AttributionsJob, EraseJob, ReportJob,
     )
 }  # fmt: skip
 

@@ -56,6 +56,23 @@ class LedgerCheckpoint(Base):
     at: Mapped[datetime]
 
 
+class LedgerCheck(Keyed, Base):
+    """A verification of the ledger that somebody asked for. It is a note for people: `assay verify` is the proof."""
+
+    __tablename__ = "ledger_check"
+
+    state: Mapped[str] = mapped_column(String(16))  # queued, running, done or failed
+    asked_by: Mapped[str] = mapped_column(String(200))
+    asked_at: Mapped[datetime] = mapped_column(index=True)
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    entries: Mapped[int | None]
+    signed: Mapped[int | None]  # entries that a checkpoint covers
+    findings: Mapped[list[Any]]  # the first of them, in words
+    total: Mapped[int]
+    words: Mapped[str | None]
+
+
 class LedgerBinding(Base):
     """The leaves under the root that an entry names: rows as they were added, changed or removed in one transaction."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import monitor.jobs
 import reports.jobs
 import retrain.jobs
+from api.processes import ledger_check
 from core import queue
 from core.errors import AppError, BusyError
 from core.jobs import (
@@ -26,6 +27,7 @@ from core.jobs import (
     ExplainBatchJob,
     ExplainJob,
     FlipsJob,
+    LedgerCheckJob,
     Payload,
     ReasonsJob,
     ReportJob,
@@ -56,6 +58,7 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
         _parsed(UpkeepJob, monitor.jobs.maintain),
         _parsed(DigestJob, monitor.jobs.digest),
         _parsed(AnchorJob, monitor.jobs.anchor),
+        _parsed(LedgerCheckJob, ledger_check.run),
         _parsed(ConsiderJob, retrain.jobs.consider),
         _parsed(RunJob, retrain.jobs.run),
         _parsed(ExplainJob, retrain.jobs.explain),

@@ -11,6 +11,7 @@ from api.http.reach import Reach, require_entry
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
+from governance.ledger.read import ledger_size
 from reports import store
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -27,4 +28,12 @@ def entry_page(
     proof = inclusion_proof(db, index)
     entry = store.entry(db, index)
     head = latest_checkpoint(db)
-    return page("ledger/entry.html", caller=caller, entry=entry, proof=proof, head=head, vkey=site.keys.vkey)
+    return page(
+        "ledger/entry.html",
+        caller=caller,
+        entry=entry,
+        proof=proof,
+        head=head,
+        vkey=site.keys.vkey,
+        size=ledger_size(db),
+    )
