@@ -102,7 +102,8 @@ def _added_at(db: Session) -> ColumnElement[str]:
     """The time within an entry, as its text: of one width, so that texts compare as times."""
     is_sqlite = db.get_bind().dialect.name == "sqlite"
     document = type_coerce(LedgerEntry.entry, JSON) if is_sqlite else cast(LedgerEntry.entry, JSON)
-    return document["at"].as_string()
+    found: ColumnElement[str] = document["at"].as_string()
+    return found
 
 
 def _read(row: LedgerEntry) -> dict[str, Any]:
