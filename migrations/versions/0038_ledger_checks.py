@@ -1,13 +1,13 @@
 """verifications of the ledger that people ask for
 
-Deploy: before the code. Follows 0036.
+Deploy: before the code. Follows 0037.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0037"
-down_revision = "0036"
+revision = "0038"
+down_revision = "0037"
 branch_labels = None
 depends_on = None
 
