@@ -17,6 +17,7 @@ from api.http.metrics import ServiceMetrics
 from api.http.oidc import provider_of
 from api.http.shares import Shares, share
 from api.pages import unknown
+from api.pages.live.watch import Watch
 from api.processes.damaged_logs import announce_damage
 from api.processes.evaluation_requests import EvaluationRequester
 from api.processes.log_texts import TextJoiner
@@ -30,12 +31,19 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     site: Site = app.state.site
     await to_thread.run_sync(site.events.flush_orphans)
     await to_thread.run_sync(announce_damage, site)
-    threads = (site.events.flusher(), EvaluationRequester(site), TextJoiner(site), LastUses(site, app.state.used))
+    threads = (
+        site.events.flusher(),
+        EvaluationRequester(site),
+        TextJoiner(site),
+        LastUses(site, app.state.used),
+        app.state.live,
+    )
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
+        app.state.live.close()
         await to_thread.run_sync(app.state.intake.stop)
         for thread in threads:
             await to_thread.run_sync(thread.stop)
@@ -57,6 +65,7 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.used = {}  # when keys were used that the table does not say yet, by prefix
     app.state.provider = provider_of(app.state.site.settings.oidc, app.state.site.keys.session)
     app.state.shares = Shares()
+    app.state.live = Watch(app.state.site)
     app.add_middleware(CleanAddresses, shown=unknown.shown)
     app.add_middleware(BoundedBodies, room=Room(app.state.site.settings.server))
     errors.install(app, unknown.shown)

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.http.protocol import BoundedProtocol
+from api.pages.live.watch import Watch
 from api.processes.ledger_watch import sign_at_start
 from core.logs import logger
 from core.settings import ServerSettings
@@ -36,9 +37,9 @@ log = logger("api.server")
 class _Server(uvicorn.Server):
     """uvicorn server that announces its address after startup."""
 
-    def __init__(self, config: uvicorn.Config, announce: dict[str, Any], as_json: bool) -> None:
+    def __init__(self, config: uvicorn.Config, announce: dict[str, Any], as_json: bool, live: Watch) -> None:
         super().__init__(config)
-        self._announce, self._as_json = announce, as_json
+        self._announce, self._as_json, self._live = announce, as_json, live
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -51,6 +52,11 @@ class _Server(uvicorn.Server):
             if key := self._announce.get("admin_key"):
                 typer.echo(f"Admin key, shown this once: {key}")
         sys.stdout.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams have no end of their own, and the shutdown waits for answers under way."""
+        self._live.close()
+        await super().shutdown(sockets)
 
 
 def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _: None) -> None:
@@ -84,7 +90,8 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
     if (unsigned := sign_at_start(site)) is not None:
         typer.echo(f"WARNING: {unsigned}", err=True)
     announce["home"] = str(site.settings.home_dir)
-    _Server(configured(create_app(site), site.settings.server), announce, as_json).run(sockets=[listener])
+    app = create_app(site)
+    _Server(configured(app, site.settings.server), announce, as_json, app.state.live).run(sockets=[listener])
 
 
 def reachable(url: str) -> str:

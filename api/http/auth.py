@@ -185,16 +185,12 @@ def session_key(request: Request, owner: ApiKey | Person | None) -> bytes:
 def session_caller(request: Request, cookie: str) -> Caller | None:
     """The holder of a session that lasts; one that is found to be over is ended for good."""
     site: Site = request.app.state.site
-    now, server = site.clock.now(), site.settings.server
+    now = site.clock.now()
     with site.database.read() as db:
         row = find_session(db, cookie)
         if row is None:
             return None
-        idle = timedelta(minutes=server.session_idle_minutes)
-        owner, rights = owner_of(db, row), rights_of(db)
-        key = session_key(request, owner)
-        because = "key revoked" if owner is None else over_because(row, owner, rights, key, now, idle)
-        caller = caller_of_session(rights, owner) if owner is not None and because is None else None
+        caller, because = _of_session(request, db, row)
     if because is None and now - row.seen_at < SEEN_EVERY:
         return caller
     with site.database.write() as db:
@@ -206,6 +202,33 @@ def session_caller(request: Request, cookie: str) -> Caller | None:
         else:
             end_session(db, kept, because, SYSTEM_ACTOR, now)
     return caller
+
+
+def _of_session(request: Request, db: Session, row: PageSession) -> tuple[Caller | None, str | None]:
+    """The holder of a session, None with the reason where it is over."""
+    site: Site = request.app.state.site
+    idle = timedelta(minutes=site.settings.server.session_idle_minutes)
+    owner, rights = owner_of(db, row), rights_of(db)
+    if owner is None:
+        return None, "key revoked"
+    because = over_because(row, owner, rights, session_key(request, owner), site.clock.now(), idle)
+    return (None if because is not None else caller_of_session(rights, owner)), because
+
+
+def stands(request: Request, caller: Caller) -> bool:
+    """Whether the key or the session that a stream began with is still in force, with the same rights.
+
+    To look is no use of a session: one whose holder does nothing but leave a page open ends as any other.
+    """
+    site: Site = request.app.state.site
+    try:
+        if "authorization" in request.headers:
+            return caller_of(request, site) == caller
+        with site.database.read() as db:
+            row = find_session(db, request.cookies.get(COOKIE, ""))
+            return row is not None and _of_session(request, db, row)[0] == caller
+    except (UnauthenticatedError, ForbiddenError):
+        return False
 
 
 def _same_origin(request: Request) -> None:

@@ -10,6 +10,7 @@ from api.pages import (
     events,
     ledger,
     lineage,
+    live,
     models,
     overview,
     registry,
@@ -33,5 +34,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     *ledger.ROUTERS,
     *reports.ROUTERS,
     *search.ROUTERS,
+    *live.ROUTERS,
     *settings.ROUTERS,
 )

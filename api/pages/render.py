@@ -29,8 +29,8 @@ from reports.wording.phrases import brief_words, column_words, held_words, mean_
 FOLDER: Final = Path(__file__).parent
 # No inline script, no inline style, nothing from another origin.
 POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 STATIC: Final = {
     "assay.css": "text/css; charset=utf-8", "assay.js": "text/javascript; charset=utf-8",

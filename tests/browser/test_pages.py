@@ -112,3 +112,29 @@ def test_tables_sort_and_a_report_can_be_asked_for(
     at.page.click("text=Build a report")
     assert "queued" in at.page.inner_text("#reports")
     at.fine()
+
+
+def test_a_page_follows_a_run_without_being_loaded_again(
+    open_page: Callable[..., Watched], served: Served, story: Story
+) -> None:
+    from retrain.tables import Run
+
+    def now(state: str, step: int) -> None:
+        with served.site.database.write() as db:
+            run = db.get_one(Run, story.run_id)
+            run.state, run.progress = state, {"phase": "training", "step": step, "steps": 10}
+
+    now("training", 3)
+    at = open_page()
+    at.page.goto(f"{served.url}/runs/{story.run_id}")
+    at.page.evaluate("window.loaded = 'once'")
+    at.page.wait_for_selector("#live:has-text('follows')")
+    now("training", 7)
+    at.page.wait_for_selector("progress[value='7']")
+    assert "step 7 of 10" in at.page.inner_text(".progress")
+    now("promoted", 10)
+    at.page.wait_for_selector(".lead:has-text('was promoted')", timeout=60_000)
+    assert at.page.locator("progress").count() == 0
+    assert at.page.evaluate("window.loaded") == "once"
+    assert at.page.locator("button.copy").count() > 0
+    at.fine()

@@ -81,9 +81,7 @@ def go(at: Watched, page: Page, path: str) -> list[str]:
     if page.said not in at.page.inner_text("main"):
         found.append(f"{page.name}: does not say {page.said!r}")
     if at.page.locator(".drawn").count():
-        at.page.wait_for_function(
-            "[...document.querySelectorAll('.drawn')].every((p) => p.dataset.state)", timeout=60_000
-        )
+        at.page.wait_for_selector(".drawn:not([data-state])", state="detached", timeout=60_000)
         found += [f"{page.name}: a chart failed"] * at.page.locator(".drawn[data-state=failed]").count()
     expected = "Failed to load resource: the server responded with a status of"
     found += [f"{page.name}: {e}" for e in at.errors if not (page.status != 200 and e.startswith(expected))]

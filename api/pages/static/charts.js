@@ -69,11 +69,12 @@ async function drawAll(places) {
   }
 }
 
-const places = [...document.querySelectorAll(".drawn")];
-drawAll(places);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(places));
+const places = () => [...document.querySelectorAll(".drawn")];
+window.assayCharts = () => drawAll(places());
+window.assayCharts();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", window.assayCharts);
 let waiting = 0;
 addEventListener("resize", () => {
   clearTimeout(waiting);
-  waiting = setTimeout(() => drawAll(places.filter((p) => p.classList.contains("many") && p.drawnAt !== p.clientWidth)), 200);
+  waiting = setTimeout(() => drawAll(places().filter((p) => p.classList.contains("many") && p.drawnAt !== p.clientWidth)), 200);
 });
