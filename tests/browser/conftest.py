@@ -1,4 +1,4 @@
-"""One browser for all tests of this folder."""
+"""One browser for the tests of a module: its event loop would be in the way of those of other folders."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from tests.browser.served import SWITCHES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as running:

@@ -45,7 +45,7 @@ PAGES = (
     Page("window", "/windows/{window}", "Measurements"),
     Page("lineage", "/models/support-intents/lineage", "What everything was made from", Permission.READ),
     Page("alert", "/alerts/{alert}", "unknown words"),
-    Page("run", "/runs/{run}", "v2 was promoted to champion"),
+    Page("run", "/runs/{run}", "v2 passed its gates and became champion"),
     Page("approvals", "/approvals", "Approvals"),
     Page("entry", "/ledger/1", "model.spec by a.lindqvist", Permission.LEDGER_READ),
     Page("search", "/search?q=support", "support-intents"),

@@ -98,19 +98,17 @@ def test_an_open_alert_is_acknowledged_with_a_reason(
     at.fine()
 
 
-def test_tables_sort_and_a_report_can_be_asked_for(
+def test_a_short_table_is_sorted_in_the_browser_and_copied(
     open_page: Callable[..., Watched], served: Served, story: Story
 ) -> None:
     at = open_page()
-    at.page.goto(served.url + "/models/support-intents/windows?since=2026-03-10&until=2026-03-12")
-    at.page.click("th >> text=with outcome")
-    values = at.page.locator("table.data tbody tr td:nth-child(5)").all_inner_texts()
-    assert len(values) == 6
-    assert values == sorted(values, key=int)
-    at.page.goto(served.url + "/models/support-intents?since=2026-03-10&until=2026-03-12")
-    assert at.page.locator("#course .figures tbody tr").count() == 7
-    at.page.click("text=Build a report")
-    assert "queued" in at.page.inner_text("#reports")
+    at.page.goto(f"{served.url}/runs/{story.run_id}")
+    table = at.page.locator("table.data:not(.listed):has(button.sort)").first
+    table.locator("th button.sort").first.click()
+    values = table.locator("tbody tr td:first-child").all_inner_texts()
+    assert values == sorted(values, key=str.lower)
+    table.locator("th button.sort").first.click()
+    assert table.locator("tbody tr td:first-child").all_inner_texts() == values[::-1]
     at.fine()
 
 
@@ -133,7 +131,7 @@ def test_a_page_follows_a_run_without_being_loaded_again(
     at.page.wait_for_selector("progress[value='7']")
     assert "step 7 of 10" in at.page.inner_text(".progress")
     now("promoted", 10)
-    at.page.wait_for_selector(".lead:has-text('was promoted')", timeout=60_000)
+    at.page.wait_for_selector(".lead:has-text('became champion')", timeout=60_000)
     assert at.page.locator("progress").count() == 0
     assert at.page.evaluate("window.loaded") == "once"
     assert at.page.locator("button.copy").count() > 0

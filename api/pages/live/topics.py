@@ -11,6 +11,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from api.http.reach import require_owners
+from api.pages.reports.steps import STEPS, step_of
 from api.pages.runs.progress import progress
 from core.errors import InvalidError
 from core.queue import Job
@@ -132,8 +133,12 @@ def _runs(db: Session, wanted: Sequence[Topic]) -> dict[Topic, State]:
 
 def _reports(db: Session, wanted: Sequence[Topic]) -> dict[Topic, State]:
     ids = _ids(wanted)
-    query = select(Report.id, Report.state).where(Report.id.in_(ids))
-    return {ids[ident]: _plain(state) for ident, state in db.execute(query)}
+    found = {}
+    for report in db.scalars(select(Report).where(Report.id.in_(ids))):
+        step = step_of(report)
+        far = {} if step is None else {"done": step.done, "total": STEPS, "words": step.words}
+        found[ids[report.id]] = _plain(report.state) | far
+    return found
 
 
 def _jobs(db: Session, wanted: Sequence[Topic]) -> dict[Topic, State]:

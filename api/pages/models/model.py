@@ -16,7 +16,7 @@ from api.pages.models.course_chart import course_chart, happenings, height_of
 from api.pages.models.governing import urgent_of
 from api.pages.models.summary import head_of, summary_of
 from api.pages.render import PageRoute, page
-from api.pages.runs.progress import ACTIVE, progress
+from api.pages.runs.progress import progress
 from governance.access.roles import Caller, Permission
 from monitor.alerts import store as alert_store
 from monitor.ingest.otlp import span_counts
@@ -51,7 +51,6 @@ def model_page(
     decisions, all_decisions = pages_store.decisions(db, model.id, FEW)
     versions, all_versions = pages_store.versions(db, model.id, FEW)
     reports, all_reports = pages_store.reports(db, model.id, FEW)
-    busy = any(r.state == "queued" for r in reports) or any(r.state in ACTIVE for r in runs)
     first, last = store.extent(db, model.id)
     return page(
         "models/model.html", caller=caller, model=model, spec=spec, revision=current.revision,
@@ -63,7 +62,7 @@ def model_page(
         mutes=alert_store.mutes(db, model.id, site.clock.now()), runs=runs, all_runs=all_runs,
         gates=store.gates(db, [r.id for r in runs]), decisions=decisions, all_decisions=all_decisions,
         versions=versions, all_versions=all_versions, reports=reports, all_reports=all_reports,
-        traced=_traced(site, db, spec), target=target_of(spec), busy=busy, progress=progress,
+        traced=_traced(site, db, spec), target=target_of(spec), progress=progress,
         period=(first or model.created_at, last or site.clock.now()),
         policy=policy_words(spec.retrain, site.clock.now()),
         vkey=site.keys.vkey, urgent=urgent_of(site, db, model, current),
