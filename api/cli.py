@@ -25,6 +25,7 @@ from api.commands import (
     fairness,
     first_model,
     holds,
+    incidents,
     ingest,
     init,
     keys,
@@ -74,7 +75,8 @@ for command in (
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, rotate, scope, own, revoke, end.")
 app.add_typer(people.app, name="people", help="People: add, list, role, scope, disable, reset-password, review.")
-app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, acknowledge, resolve, assign, snooze, mute.")
+app.add_typer(alerts.app, name="alerts", help="Alerts: list, show, acknowledge, resolve, assign, snooze, mute.")
+app.add_typer(incidents.app, name="incidents", help="Incidents across models: list, show, link, merge, post-mortem.")
 app.add_typer(changes.app, name="changes", help="Changes of a spec that wait for people: list, approve, reject.")
 app.add_typer(serious.app, name="serious", help="Serious incidents: declare, classify, report, close, export.")
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")

@@ -261,13 +261,17 @@ class FairnessCounts(Keyed, Bound, Base):
 
 
 class Incident(Keyed, Bound, Base):
-    """Alerts of one cause: those of one model that overlap or follow closely, or one about the installation itself."""
+    """Alerts of one cause: those of one model that overlap or follow closely, and those of others with the same cause.
+
+    `model_id` is the model that it began with.
+    """
 
     __tablename__ = "incident"
     __table_args__ = (
         CheckConstraint(f"state in {ALERT_STATES}", name="state"),
         CheckConstraint(f"severity in {SEVERITIES}", name="severity"),
         Index("ix_incident_model_opened", "model_id", "opened_at"),
+        Index("ix_incident_state_opened", "state", "opened_at"),
     )
 
     model_id: Mapped[UUID | None] = mapped_column(ForeignKey("model.id"))  # null: about the installation itself
@@ -328,6 +332,7 @@ class Alert(Keyed, Bound, Base):
         Index("ix_alert_model_opened", "model_id", "opened_at"),
         Index("ix_alert_incident", "incident_id"),
         Index("ix_alert_state", "state", "model_id"),
+        Index("ix_alert_opened", "opened_at"),
     )
 
     model_id: Mapped[UUID | None] = mapped_column(ForeignKey("model.id"))  # null: about the installation itself

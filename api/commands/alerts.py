@@ -7,6 +7,7 @@ from uuid import UUID
 import typer
 
 from api.client import Client
+from api.commands.incidents import find, listed, minute, print_line, show_incident
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
 from core.clock import SystemClock, from_now, written_time
@@ -22,7 +23,6 @@ State = Annotated[
 ]
 For = Annotated[str | None, typer.Option("--for", help="how long, such as 4h or 7d")]
 Until = Annotated[str | None, typer.Option(help="until when, in UTC, such as 2026-01-31T08:00")]
-SHORT = 8  # characters of an id that a list shows
 
 
 @app.callback()
@@ -35,31 +35,17 @@ def alerts(context: typer.Context, model: Model = None, state: State = "unresolv
 @app.command("list")
 def list_alerts(model: Model = None, state: State = "unresolved", as_json: JsonFlag = False) -> None:
     """List alerts, the newest first."""
-    items = _listed(client(), "alerts", model, state)
+    items = listed(client(), "alerts", model, state)
     if as_json:
         emit_json(items)
         return
     for a in items:
-        _print(a, f"{a['model'] or 'the installation'}: {a['monitor']}", a["sentence"])
+        print_line(a, f"{a['model'] or 'the installation'}: {a['monitor']}", a["sentence"])
         if (a.get("why") or {}).get("state") in ("found", "nothing"):
             console.print(f"    why: {a['why']['sentence']}", markup=False, soft_wrap=True)
     if not items:
         console.print("No alert." if state == "all" else f"No {state} alert.")
     _print_evaluating(model)
-
-
-@app.command("incidents")
-def list_incidents(model: Model = None, state: State = "unresolved", as_json: JsonFlag = False) -> None:
-    """List incidents: alerts of one cause, with one owner."""
-    items = _listed(client(), "incidents", model, state)
-    if as_json:
-        emit_json(items)
-        return
-    for i in items:
-        owner = f", owner {i['owner']}" if i["owner"] else ""
-        _print(i, f"{i['model'] or 'the installation'}{owner}", i["headline"])
-    if not items:
-        console.print("No incident." if state == "all" else f"No {state} incident.")
 
 
 def _print_evaluating(model: str | None) -> None:
@@ -71,18 +57,11 @@ def _print_evaluating(model: str | None) -> None:
         errors.print(f"Being evaluated, so alerts may follow: {some}", soft_wrap=True, markup=False)
 
 
-def _print(item: dict[str, Any], about: str, sentence: str) -> None:
-    """Two lines: a sentence is too long for a column of a table."""
-    first = f"{item['id'][:SHORT]}  {item['severity']:8}  {item['state']:12}  {_minute(item['opened_at'])}  {about}"
-    console.print(first, markup=False, soft_wrap=True)
-    console.print(f"    {sentence}", markup=False, soft_wrap=True)
-
-
 @app.command()
 def show(id: Id, as_json: JsonFlag = False) -> None:
     """Show what the page of an alert says: what, since when, how bad, for whom, why, what now; or an incident."""
     service = client()
-    kind, item = _find(service, id)
+    kind, item = find(service, id)
     if kind == "alerts":
         alert = service.json("GET", f"/api/v1/alerts/{item['id']}")
         if as_json:
@@ -96,26 +75,14 @@ def show(id: Id, as_json: JsonFlag = False) -> None:
         show_incident(incident)
 
 
-def show_incident(incident: dict[str, Any]) -> None:
-    about = incident["model"] or "the installation"
-    owner = f", owner {incident['owner']}" if incident["owner"] else ""
-    first = f"Incident {incident['id']}: {incident['severity']}, {incident['state']}{owner}, {about}"
-    console.print(first, markup=False, soft_wrap=True)
-    console.print(incident["headline"], markup=False, soft_wrap=True)
-    if incident["snoozed_until"] and incident["snoozed_until"] > SystemClock().now().isoformat():
-        console.print(f"Snoozed until {_minute(incident['snoozed_until'])} UTC", markup=False)
-    for n in incident["timeline"]:
-        console.print(f"{_minute(n['at'])}  {n['actor']}, {n['kind']}: {n['text']}", markup=False, soft_wrap=True)
-
-
 def _show_alert(a: dict[str, Any]) -> None:
     first = f"{a['id']}: {a['monitor']}, {a['severity']}, {a['state']}, {a['model'] or 'the installation'}"
     why = (a.get("why") or {}).get("sentence") or "not looked for: only drift, KPI and fairness alerts are explained"
     lines = [
-        first, a["headline"], f"Since: {_minute(a['since'])} UTC", f"What: {a['sentence']}",
+        first, a["headline"], f"Since: {minute(a['since'])} UTC", f"What: {a['sentence']}",
         f"Did it hurt: {a['harm']['sentence']}", f"For whom: {a['carriers']['sentence']}", f"Why: {why}",
-        *(f"At that time: {_minute(h['at'])}, {h['when']}: {h['text']}" for h in a["around"]),
-        *(f"Before: {_minute(s['opened_at'])}, {s['model'] or 'the installation'}: {s['done']}" for s in a["similar"]),
+        *(f"At that time: {minute(h['at'])}, {h['when']}: {h['text']}" for h in a["around"]),
+        *(f"Before: {minute(s['opened_at'])}, {s['model'] or 'the installation'}: {s['done']}" for s in a["similar"]),
         *(f"Now: {n['words']}" for n in a["next"]),
     ]  # fmt: skip
     for line in lines:
@@ -181,7 +148,7 @@ def mute(
     if as_json:
         emit_json(made)
     else:
-        console.print(f"{made['id']} mutes until {_minute(made['until'])} UTC", markup=False)
+        console.print(f"{made['id']} mutes until {minute(made['until'])} UTC", markup=False)
 
 
 @app.command()
@@ -191,7 +158,7 @@ def mutes(as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(items)
         return
-    rows = [m | {"until": _minute(m["until"]), "by": m["created_by"]} for m in items]
+    rows = [m | {"until": minute(m["until"]), "by": m["created_by"]} for m in items]
     columns = ("id", "model", "monitor", "metric", "column", "until", "by", "reason")
     emit_rows(rows, columns, title="Mutes", empty="Nothing is muted.")
 
@@ -203,42 +170,14 @@ def unmute(id: Annotated[UUID, typer.Argument(help="id of a mute, from `assay al
     console.print(f"{id} is ended.")
 
 
-def _listed(
-    service: Client, kind: str, model: str | None, state: str, limit: int | None = None
-) -> list[dict[str, Any]]:
-    wanted = {"model": model, "state": None if state == "all" else state, "limit": limit}
-    params = {name: value for name, value in wanted.items() if value is not None}
-    found: list[dict[str, Any]] = service.json("GET", f"/api/v1/{kind}", params=params)["items"]
-    return found
-
-
-def _find(service: Client, id: str) -> tuple[str, dict[str, Any]]:
-    """`alerts` or `incidents`, and the one whose id begins like this.
-
-    Raises:
-        InvalidError: none has such an id, or several have.
-    """
-    wanted = id.strip().lower()
-    found = [
-        (kind, item)
-        for kind in ("alerts", "incidents")
-        for item in _listed(service, kind, None, "all", limit=1000)
-        if wanted and item["id"].startswith(wanted)
-    ]
-    if len(found) != 1:
-        many = "several alerts and incidents have" if found else "no alert or incident has"
-        raise InvalidError(f"{many} an id that begins with {id!r}; `assay alerts` lists them", field="id", value=id)
-    return found[0]
-
-
 def _incident(service: Client, id: str) -> str:
-    kind, item = _find(service, id)
+    kind, item = find(service, id)
     return str(item["incident_id"] if kind == "alerts" else item["id"])
 
 
 def _act(id: str, action: str, note: str | None) -> None:
     service = client()
-    kind, item = _find(service, id)
+    kind, item = find(service, id)
     answer = service.json("POST", f"/api/v1/{kind}/{item['id']}/{action}", json={"note": note})
     console.print(f"{answer['id']} is {answer['state']}")
 
@@ -261,7 +200,3 @@ def _until(for_: str | None, until: str | None) -> datetime:
         field = "--for" if for_ is not None else "--until"
         raise InvalidError(f"{field}: {error}", field=field, value=for_ or until) from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-
-
-def _minute(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M")

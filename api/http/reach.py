@@ -56,6 +56,16 @@ def message_models(message: OutboxMessage) -> tuple[str | None, ...]:
     return tuple({item.get("model") for item in message.items}) or (None,)
 
 
+def _of_incident(db: Session, row: UUID) -> tuple[str | None, ...]:
+    """The model that an incident began with, and those of its alerts."""
+    found = db.get(Incident, row)
+    if found is None:
+        return ()
+    ids = {found.model_id, *db.scalars(select(Alert.model_id).where(Alert.incident_id == row).distinct())}
+    names = dict(iter(db.execute(select(Model.id, Model.name).where(Model.id.in_(ids - {None})))))
+    return tuple(names.get(ident) if ident is not None else None for ident in ids)
+
+
 def _of_message(db: Session, row: UUID) -> tuple[str | None, ...]:
     found = db.get(OutboxMessage, row)
     return () if found is None else message_models(found)
@@ -66,9 +76,10 @@ def _of_erasure(db: Session, row: UUID) -> tuple[str | None, ...]:
     return () if found is None else tuple(found.models) or (None,)
 
 
+SHARED: Final = ("incident_id",)  # of several models: whoever may see one of them sees the part that is about it
 MODEL_NAMES: Final = ("model", "name")  # of a path: the name of a model
 OWNERS: Final[Mapping[str, Owners]] = {
-    "alert_id": _of(Alert), "incident_id": _of(Incident), "window_id": _of(Window), "run_id": _of(Run),
+    "alert_id": _of(Alert), "incident_id": _of_incident, "window_id": _of(Window), "run_id": _of(Run),
     "report_id": _of(Report), "schedule_id": _of(ReportSchedule),
     "mute_id": _of(Mute), "maintenance_id": _of(Maintenance), "message_id": _of_message,
     "erasure_id": _of_erasure, "dataset_id": _of(Dataset),
@@ -163,5 +174,7 @@ def _require_owner(site: Site, caller: Caller, part: str, value: Any) -> None:
         return
     with site.database.read() as db:
         found = OWNERS[part](db, wanted)
+    if part in SHARED and any(model is not None and caller.sees(model) for model in found):
+        return
     for model in found or (None,):
         require_model(caller, model, what)

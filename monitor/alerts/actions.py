@@ -1,6 +1,7 @@
 """What people do about incidents and mutes. The ledger says who did what, with keyed digests of what they wrote."""
 
 import hmac
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -14,23 +15,26 @@ from monitor.alerts import incidents, store
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.alerts.headlines import lasts
 from monitor.alerts.severity import rank
+from monitor.alerts.subject import subject_of
 from monitor.errors import IncidentStateError, MuteEndedError
 from monitor.service import current_spec
 from monitor.site import Site
-from monitor.tables import MONITORS, Incident, Model, Mute
+from monitor.tables import MONITORS, Incident, Mute
 
 LONGEST: Final = timedelta(days=366)  # of a snooze or a mute
 
 
-def acknowledge_incident(site: Site, db: Session, incident_id: UUID, actor: str, note: str | None) -> Incident:
-    """Acknowledge every open alert of an incident.
+def acknowledge_incident(
+    site: Site, db: Session, incident_id: UUID, actor: str, note: str | None, seen: Collection[UUID] | None = None
+) -> Incident:
+    """Acknowledge every open alert of an incident, of these models where some are given.
 
     Raises:
         IncidentNotFoundError: no incident has this id.
         IncidentStateError: none of its alerts is open.
     """
     incident = store.incident(db, incident_id, lock=True)
-    waiting = [a for a in store.alerts_of_incident(db, incident_id) if a.state == "open"]
+    waiting = [a for a in store.alerts_of_incident(db, incident_id, seen) if a.state == "open"]
     if not waiting:
         raise IncidentStateError(incident_id, incident.state, "acknowledged")
     for alert in waiting:
@@ -38,15 +42,17 @@ def acknowledge_incident(site: Site, db: Session, incident_id: UUID, actor: str,
     return incident
 
 
-def resolve_incident(site: Site, db: Session, incident_id: UUID, actor: str, note: str | None) -> Incident:
-    """Resolve every alert of an incident, and with them the incident.
+def resolve_incident(
+    site: Site, db: Session, incident_id: UUID, actor: str, note: str | None, seen: Collection[UUID] | None = None
+) -> Incident:
+    """Resolve every alert of an incident, and with them the incident; of these models where some are given.
 
     Raises:
         IncidentNotFoundError: no incident has this id.
         IncidentStateError: it is already resolved.
     """
     incident = store.incident(db, incident_id, lock=True)
-    waiting = [a for a in store.alerts_of_incident(db, incident_id) if a.state != "resolved"]
+    waiting = [a for a in store.alerts_of_incident(db, incident_id, seen) if a.state != "resolved"]
     if not waiting:
         raise IncidentStateError(incident_id, incident.state, "resolved")
     for alert in waiting:
@@ -190,7 +196,7 @@ def _digest(site: Site, text: str | None) -> str | None:
 
 
 def _record(site: Site, db: Session, incident: Incident, change: str, actor: str, facts: dict[str, Any]) -> None:
-    subject = _subject(db, incident.model_id)
+    subject = subject_of(db, incident.model_id)
     body = {"incident": incident.id, **facts}
     append_entry(db, kind=f"incident.{change}", actor=actor, subject=subject, body=body, at=site.clock.now())
 
@@ -200,9 +206,5 @@ def _record_mute(site: Site, db: Session, mute: Mute, change: str, actor: str) -
         "mute": mute.id, "monitor": mute.monitor, "metric": mute.metric, "column": mute.column, "until": mute.until,
         "reason": _digest(site, mute.reason),
     }  # fmt: skip
-    subject = _subject(db, mute.model_id)
+    subject = subject_of(db, mute.model_id)
     append_entry(db, kind=f"alert.{change}", actor=actor, subject=subject, body=body, at=site.clock.now())
-
-
-def _subject(db: Session, model_id: UUID | None) -> str:
-    return "system" if model_id is None else f"model:{db.get_one(Model, model_id).name}"

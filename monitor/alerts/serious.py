@@ -19,7 +19,7 @@ from core.errors import ConflictError, InvalidError, NotFoundError
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_size
 from monitor import store as monitored
-from monitor.alerts import store
+from monitor.alerts import post_mortems, store
 from monitor.alerts.tables import SeriousIncident
 from monitor.errors import IncidentNotFoundError
 from monitor.site import Site
@@ -203,8 +203,15 @@ def export(site: Site, db: Session, row: SeriousIncident) -> dict[str, Any]:
         "timeline": [
             {"at": n.at, "actor": n.actor, "kind": n.kind, "text": n.text} for n in store.notes(db, incident.id)
         ],
+        "post_mortem": _post_mortem(db, incident.id),
     }  # fmt: skip
     return document | {"digest": digest(document)}
+
+
+def _post_mortem(db: Session, incident_id: UUID) -> dict[str, Any] | None:
+    """The newest version of what people wrote afterwards; None while nobody has."""
+    found = post_mortems.newest(db, [incident_id]).get(incident_id)
+    return None if found is None else post_mortems.document(found)
 
 
 def _incident(

@@ -37,8 +37,13 @@ def locked_alert(db: Session, alert_id: UUID) -> Alert:
 
 
 def unresolved_incidents(db: Session, model_id: UUID | None, *, lock: bool = False) -> Sequence[Incident]:
-    """The unresolved incidents of a model, or of the installation, newest first."""
-    query = select(Incident).where(Incident.model_id == model_id, Incident.state != "resolved")
+    """The unresolved incidents of a model, or of the installation, newest first.
+
+    Those of other models in which an alert of this one is not resolved are among them.
+    """
+    mine = select(Alert.incident_id).where(Alert.model_id.is_not_distinct_from(model_id), Alert.state != "resolved")
+    own = Incident.model_id.is_not_distinct_from(model_id) | Incident.id.in_(mine)
+    query = select(Incident).where(own, Incident.state != "resolved")
     query = query.order_by(Incident.opened_at.desc(), Incident.id)
     return db.scalars(query.with_for_update() if lock else query).all()
 
@@ -49,10 +54,16 @@ def incidents(
     """Incidents of some models, or of all and of the installation, newest first."""
     query = select(Incident).order_by(Incident.opened_at.desc(), Incident.id).limit(limit)
     if model_ids is not None:
-        query = query.where(Incident.model_id.in_(model_ids))
+        query = query.where(touches(model_ids))
     if state is not None:
         query = query.where(_in_state(Incident.state, state))
     return db.scalars(query).all()
+
+
+def touches(model_ids: Collection[UUID]) -> ColumnElement[bool]:
+    """Whether an incident is about one of some models: it began with one, or has an alert of one."""
+    of_alerts = select(Alert.incident_id).where(Alert.model_id.in_(model_ids))
+    return Incident.model_id.in_(model_ids) | Incident.id.in_(of_alerts)
 
 
 def _in_state(column: InstrumentedAttribute[str], state: str) -> ColumnElement[bool]:
@@ -110,8 +121,12 @@ def active_mutes(db: Session, now: datetime) -> Sequence[Mute]:
     return db.scalars(select(Mute).where(Mute.until > now).order_by(Mute.until, Mute.id)).all()
 
 
-def alerts_of_incident(db: Session, incident_id: UUID) -> Sequence[Alert]:
-    return db.scalars(select(Alert).where(Alert.incident_id == incident_id).order_by(Alert.opened_at, Alert.id)).all()
+def alerts_of_incident(db: Session, incident_id: UUID, model_ids: Collection[UUID] | None = None) -> Sequence[Alert]:
+    """The alerts of an incident, of some models or of all, oldest first."""
+    query = select(Alert).where(Alert.incident_id == incident_id)
+    if model_ids is not None:
+        query = query.where(Alert.model_id.in_(model_ids))
+    return db.scalars(query.order_by(Alert.opened_at, Alert.id)).all()
 
 
 def notes(db: Session, incident_id: UUID) -> Sequence[IncidentNote]:

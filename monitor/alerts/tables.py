@@ -1,16 +1,17 @@
-"""Mapped class of serious incidents, which extend the incidents of `monitor.tables`."""
+"""Mapped classes that extend the incidents of `monitor.tables`: serious ones, what is linked, and post-mortems."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Bound, Keyed
 
 KINDS = ("death", "widespread", "other")
 STATES = ("open", "reported", "closed")
+LINKS = ("run", "deploy", "incident")
 
 
 class SeriousIncident(Keyed, Bound, Base):
@@ -35,3 +36,41 @@ class SeriousIncident(Keyed, Bound, Base):
     declared_at: Mapped[datetime]
     declared_by: Mapped[str] = mapped_column(String(100))
     closed_at: Mapped[datetime | None]
+
+
+class IncidentLink(Keyed, Bound, Base):
+    """A run or a deploy that a person linked to an incident, or an incident that was merged into it."""
+
+    __tablename__ = "incident_link"
+    __table_args__ = (
+        CheckConstraint(f"kind in {LINKS}", name="kind"),
+        UniqueConstraint("incident_id", "kind", "target"),
+        Index("ix_incident_link_target", "target"),
+    )
+
+    incident_id: Mapped[UUID] = mapped_column(ForeignKey("incident.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    target: Mapped[UUID]  # id of the run, the deploy or the incident
+    model_id: Mapped[UUID | None] = mapped_column(ForeignKey("model.id"))  # of the target; null: the installation's
+    linked_at: Mapped[datetime]
+    linked_by: Mapped[str] = mapped_column(String(100))
+    removed_at: Mapped[datetime | None]
+    removed_by: Mapped[str | None] = mapped_column(String(100))
+
+
+class PostMortem(Keyed, Bound, Base):
+    """One version of what people wrote about an incident afterwards; earlier versions stay."""
+
+    __tablename__ = "post_mortem"
+    __table_args__ = (UniqueConstraint("incident_id", "version"),)
+
+    incident_id: Mapped[UUID] = mapped_column(ForeignKey("incident.id"))
+    version: Mapped[int]  # from 1
+    happened: Mapped[str]
+    impact: Mapped[str]
+    cause: Mapped[str]
+    done: Mapped[str]
+    will_change: Mapped[str]
+    author: Mapped[str] = mapped_column(String(100))
+    written_at: Mapped[datetime]
+    digest: Mapped[str] = mapped_column(String(80))  # of the texts; the ledger has it

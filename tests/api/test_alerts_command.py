@@ -50,7 +50,11 @@ def test_an_alert_is_listed_acknowledged_assigned_commented_snoozed_and_resolved
     shown = said(known, "show", short)
     for word in ("owner ben", "the installation", "Snoozed until", "waits for a new disk", "on it", "acknowledged"):
         assert word in shown
-    incident = json.loads(said(known, "incidents", "--json"))[0]
+    listed = assay("incidents", "--json", environ=known)
+    incident = json.loads(listed.stdout)[0]
+    written = assay("incidents", "post-mortem", incident["id"][:8], "--cause", "a full disk", environ=known)
+    assert "Version 1 is kept; its digest sha256:" in written.stdout
+    assert "Cause: a full disk" in assay("incidents", "show", short, environ=known).stdout
     assert (incident["owner"], incident["state"]) == ("ben", "acknowledged")
     assert "no longer snoozed" in said(known, "snooze", incident["id"], "--end")
     assert said(known, "resolve", short) == f"{alert} is resolved\n"

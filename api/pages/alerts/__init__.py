@@ -1,12 +1,13 @@
-"""The page of an alert, and what people do about it."""
+"""The list of alerts, the page of one, and what people do about it."""
 
 from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages.alerts import actions, alert
+from api.pages.alerts import actions, alert, listed
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
+    listed.router,
     alert.router,
     actions.router,
 )
