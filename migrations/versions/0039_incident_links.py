@@ -1,13 +1,13 @@
 """links of incidents, and post-mortems
 
-Deploy: before the code. Follows 0037.
+Deploy: before the code. Follows 0038.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0038"
-down_revision = "0037"
+revision = "0039"
+down_revision = "0038"
 branch_labels = None
 depends_on = None
 
