@@ -28,9 +28,9 @@ def run(db: Session, run_id: UUID, *, lock: bool = False) -> Run:
     return found
 
 
-def runs(db: Session, model_id: UUID) -> Sequence[Run]:
+def runs(db: Session, model_id: UUID, limit: int | None = None) -> Sequence[Run]:
     """Newest first."""
-    return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc())).all()
+    return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc()).limit(limit)).all()
 
 
 def runs_of_version(db: Session, model_id: UUID, version: str) -> Sequence[Run]:
@@ -89,9 +89,12 @@ def gates(db: Session, run_id: UUID) -> Sequence[GateRow]:
     return db.scalars(select(GateRow).where(GateRow.run_id == run_id).order_by(GateRow.gate)).all()
 
 
-def datasets(db: Session, model_id: UUID) -> Sequence[Dataset]:
-    """Newest first."""
-    return db.scalars(select(Dataset).where(Dataset.model_id == model_id).order_by(Dataset.created_at.desc())).all()
+def datasets(db: Session, model_id: UUID, of_runs: Sequence[UUID] | None = None) -> Sequence[Dataset]:
+    """Newest first; with `of_runs`, those of these runs and those that people registered."""
+    query = select(Dataset).where(Dataset.model_id == model_id)
+    if of_runs is not None:
+        query = query.where(or_(Dataset.run_id.is_(None), Dataset.run_id.in_(of_runs)))
+    return db.scalars(query.order_by(Dataset.created_at.desc())).all()
 
 
 def registered_datasets(db: Session, model_id: UUID, role: str) -> Sequence[Dataset]:
@@ -112,11 +115,12 @@ def run_datasets(db: Session, run_id: UUID) -> dict[str, Dataset]:
     return {row.role: row for row in db.scalars(select(Dataset).where(Dataset.run_id == run_id))}
 
 
-def versions(db: Session, model_id: UUID) -> Sequence[ModelVersion]:
-    """Oldest first."""
-    return db.scalars(
-        select(ModelVersion).where(ModelVersion.model_id == model_id).order_by(ModelVersion.created_at)
-    ).all()
+def versions(db: Session, model_id: UUID, of_runs: Sequence[UUID] | None = None) -> Sequence[ModelVersion]:
+    """Oldest first; with `of_runs`, those that these runs made and those that none made."""
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id)
+    if of_runs is not None:
+        query = query.where(or_(ModelVersion.run_id.is_(None), ModelVersion.run_id.in_(of_runs)))
+    return db.scalars(query.order_by(ModelVersion.created_at)).all()
 
 
 def version_named(db: Session, model_id: UUID, name: str | None) -> ModelVersion | None:

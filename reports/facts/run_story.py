@@ -52,8 +52,8 @@ def lead(run: Run, decision: TriggerDecision | None, standing: Standing | None, 
     version, began = run.candidate_version or "the candidate", _began(run, decision, standing)
     end = without_paths(run.error or "")
     if run.state == "promoted":
-        place = "champion" if run.to_stage == "champion" else run.to_stage
-        then = f"{version} passed its gates and became {place}"
+        at = f" on {run.finished_at:%Y-%m-%d %H:%M} UTC" if run.finished_at is not None else ""
+        then = f"{version} was promoted to {run.to_stage}{at}"
     elif run.state == "rejected":
         then = f"{run.champion_version} stays champion: {end or 'rejected'}"
     elif run.state == "failed":

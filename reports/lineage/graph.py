@@ -1,5 +1,6 @@
 """The graph of one model: every node, who made it and when, what is declared of it, and what the ledger has of it."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from governance.ledger.read import ledger_entries
+from governance.tables import LedgerEntry
 from monitor.tables import Dataset, Explanation, Model
 from reports.errors import NodeNotFoundError
 from reports.tables import Report
@@ -22,6 +24,7 @@ MADE_BY: Final[Mapping[str, str]] = {
     "report": "report.created", "explanation": "explanation.created",
 }  # fmt: skip
 BEFORE: Final = "made before provenance was recorded"
+CHUNK: Final = 500  # subjects that one query names
 MAX_EXPLANATIONS: Final = 1000  # in a graph, the newest
 
 
@@ -57,12 +60,13 @@ class Shown:
 class Graph:
     model: Model
     shown: Mapping[str, Shown]  # by digest of the node, sources before what was made from them
+    bounded: bool = False  # older runs, and what they used and made, are left out
 
     def edges(self) -> Iterable[tuple[str, str, str, Mapping[str, Any]]]:
         """(source, what was made from it, role, facts)."""
-        for made in self.shown.values():
+        for digest, made in self.shown.items():
             for source in made.node.sources:
-                yield source.node, made.node.digest, source.role, source.facts
+                yield source.node, digest, source.role, source.facts
 
     def find(self, wanted: str) -> str:
         """The node of `KIND:NAME` (version:v2, run:ID, dataset:NAME or dataset:sha256:..., report:ID), or of a digest.
@@ -78,22 +82,27 @@ class Graph:
                 return key
         raise NodeNotFoundError(self.model.name, wanted)
 
-    def around(self, of: str, *, up: bool, down: bool) -> "Graph":
-        """The part of it that a node was made from (`up`), and that was made from it (`down`)."""
+    def around(self, of: str, *, up: bool, down: bool, depth: int | None = None) -> "Graph":
+        """The part of it that a node was made from (`up`), and that was made from it (`down`), so many steps far.
+
+        Raises:
+            NodeNotFoundError: there is no such node.
+        """
         start, kept = self.find(of), set[str]()
-        for follow, way in ((up, 0), (down, 1)):
-            reached: dict[str, list[str]] = {}
-            for source, made, _, _ in self.edges():
-                pair = (made, source) if way == 0 else (source, made)
-                reached.setdefault(pair[0], []).append(pair[1])
-            waiting, seen = [start], {start}
-            while follow and waiting:
-                for near in reached.get(waiting.pop(), ()):
-                    if near not in seen:
-                        seen.add(near)
-                        waiting.append(near)
+        before: dict[str, list[str]] = {}
+        after: dict[str, list[str]] = {}
+        for source, made, _, _ in self.edges():
+            before.setdefault(made, []).append(source)
+            after.setdefault(source, []).append(made)
+        for follow, reached in ((up, before), (down, after)):
+            seen, edge, steps = {start}, [start], 0
+            while follow and edge and (depth is None or steps < depth):
+                edge = [near for key in edge for near in reached.get(key, ()) if near not in seen]
+                edge = list(dict.fromkeys(edge))
+                seen.update(edge)
+                steps += 1
             kept |= seen
-        return Graph(self.model, {key: one for key, one in self.shown.items() if key in kept})
+        return Graph(self.model, {key: one for key, one in self.shown.items() if key in kept}, self.bounded)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -107,15 +116,21 @@ class Graph:
         }  # fmt: skip
 
 
-def graph_of(db: Session, model: Model) -> Graph:
-    """The whole graph, made again from the rows and held against the ledger."""
-    nodes, entries = Nodes.of(db, model), _entries(db, model)
+def graph_of(db: Session, model: Model, newest: int | None = None) -> Graph:
+    """The graph, made again from the rows and held against the ledger.
+
+    Args:
+        newest: only so many runs, with what they used and made, and as many reports; None for the whole.
+    """
+    nodes = Nodes.of(db, model, newest)
+    entries = _entries(db, model, nodes)
     told = declarations(db, model.id)
     shown: dict[str, Shown] = {}
 
     def put(node: Node, more: Mapping[str, Any], declared: Mapping[str, Any] | None = None) -> None:
         entry = entries.get((node.kind, str(node.facts.get("id", node.name))))
-        shown[node.digest] = Shown(node, entry, _standing(node, entry), more, declared)
+        digest = node.digest
+        shown[digest] = Shown(node, entry, _standing(node, entry, digest), more, declared)
 
     rows: dict[str, Dataset] = {str(d.id): d for d in nodes.datasets}
     for node in nodes.every():
@@ -128,26 +143,26 @@ def graph_of(db: Session, model: Model) -> Graph:
             put(node, _of_version(nodes.versions[node.name]))
         else:
             put(node, {}, _declared(told, node.facts["digest"]) if node.kind == "base_model" else None)
-    for report, made in _reports(db, model, nodes, entries):
+    for report, made in _reports(db, model, nodes, entries, newest):
         put(made, {"at": report.created_at.isoformat(), "pdf": (report.files or {}).get("pdf")})
-    for told_why in _explanations(db, model):
+    for told_why in _explanations(db, model, newest):
         version = nodes.versions.get(told_why.version)
         if version is not None:
             put(explanation_node(nodes.version(version), model.name, told_why.artifact), {"version": version.version})
-    return Graph(model, shown)
+    return Graph(model, shown, nodes.bounded)
 
 
-def _standing(node: Node, entry: Entry | None) -> str:
+def _standing(node: Node, entry: Entry | None, digest: str) -> str:
     if node.kind not in MADE_BY:
         return "named"  # by what was made from it
     if entry is None:
         return "not recorded"
     if entry.node is None:
         return BEFORE
-    return "recorded" if entry.node == node.digest else "differs"
+    return "recorded" if entry.node == digest else "differs"
 
 
-def _entries(db: Session, model: Model) -> dict[tuple[str, str], Entry]:
+def _entries(db: Session, model: Model, nodes: Nodes) -> dict[tuple[str, str], Entry]:
     """The entry of what made each thing."""
     names = {"dataset": "dataset", "version": "version", "report": "report", "explanation": "explanation"}
     kinds = {kind: what for what, kind in MADE_BY.items() if what != "run"}
@@ -155,9 +170,11 @@ def _entries(db: Session, model: Model) -> dict[tuple[str, str], Entry]:
     for one in ledger_entries(db, tuple(kinds), f"model:{model.name}"):
         what = kinds[one["kind"]]
         found[what, str(one["body"][names[what]])] = _entry(one)
-    for one in ledger_entries(db, (MADE_BY["run"],)):
-        if one["body"].get("model") == model.name:
-            found["run", one["subject"].removeprefix("run:")] = _entry(one)
+    subjects = [f"run:{run}" for run in nodes.runs]
+    for part in (subjects[i : i + CHUNK] for i in range(0, len(subjects), CHUNK)):
+        query = select(LedgerEntry.subject, LedgerEntry.entry).where(LedgerEntry.kind == MADE_BY["run"])
+        for subject, line in db.execute(query.where(LedgerEntry.subject.in_(part)).order_by(LedgerEntry.index)):
+            found["run", subject.removeprefix("run:")] = _entry(json.loads(line))
     return found
 
 
@@ -233,11 +250,11 @@ def _of_version(row: ModelVersion) -> dict[str, Any]:
 
 
 def _reports(
-    db: Session, model: Model, nodes: Nodes, entries: Mapping[tuple[str, str], Entry]
+    db: Session, model: Model, nodes: Nodes, entries: Mapping[tuple[str, str], Entry], newest: int | None
 ) -> Iterable[tuple[Report, Node]]:
     """Reports with their nodes; one that is not made yet has none. What a report describes, the ledger has."""
-    query = select(Report).where(Report.model_id == model.id).order_by(Report.created_at)
-    for row in db.scalars(query):
+    query = select(Report).where(Report.model_id == model.id).order_by(Report.created_at.desc()).limit(newest)
+    for row in db.scalars(query).all()[::-1]:
         if (row.files or {}).get("json"):
             entry = entries.get(("report", str(row.id)))
             sources = entry.made_from if entry is not None and entry.node else described(row, nodes)
@@ -259,6 +276,6 @@ def node_of_report(row: Report, model: Model, sources: tuple[Source, ...], conte
     return Node("report", str(row.id), facts, sources)
 
 
-def _explanations(db: Session, model: Model) -> Sequence[Explanation]:
+def _explanations(db: Session, model: Model, newest: int | None) -> Sequence[Explanation]:
     query = select(Explanation).where(Explanation.model_id == model.id).order_by(Explanation.created_at.desc())
-    return db.scalars(query.limit(MAX_EXPLANATIONS)).all()[::-1]
+    return db.scalars(query.limit(newest or MAX_EXPLANATIONS)).all()[::-1]

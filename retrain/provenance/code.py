@@ -1,8 +1,10 @@
 """Which code made something."""
 
+from functools import lru_cache
 from importlib import metadata
 
 
+@lru_cache(maxsize=1)
 def code_version() -> str:
     """The release of Assay that runs."""
     try:

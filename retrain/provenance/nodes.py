@@ -6,12 +6,14 @@ was put into the ledger when the thing was made. No node holds a row, a text or 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from core.canonical import digest
+from governance.ledger.read import ledger_entries
 from monitor.tables import Dataset, Model
 from retrain import store
 from retrain.provenance.code import code_version
@@ -27,7 +29,7 @@ class Source:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Node:
     kind: str  # events, base_model, dataset, run, version, report, explanation
     name: str  # unique among those of its kind and model
@@ -40,7 +42,7 @@ class Node:
         sources = [{"role": s.role, "node": s.node, **s.facts} for s in self.sources]
         return {"kind": self.kind, "name": self.name, **self.facts, "made_from": sources}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest(self.document)
 
@@ -75,25 +77,38 @@ def digests_of(row: Dataset) -> set[str]:
 def parents_of(row: Dataset, every: Sequence[Dataset]) -> list[Dataset]:
     """Registered datasets that a dataset was chosen from, oldest first."""
     named = set(row.provenance.get("parents") or ())
+    if not named:
+        return []
     return [d for d in reversed(every) if d.run_id is None and digests_of(d) & named]
 
 
 class Nodes:
     """The nodes of one model, made from its rows on demand."""
 
-    def __init__(self, db: Session, model: Model) -> None:
+    def __init__(self, db: Session, model: Model, newest: int | None = None) -> None:
         self.db, self.model = db, model
-        self.datasets = store.datasets(db, model.id)
-        self.runs: dict[UUID, Run] = {run.id: run for run in reversed(store.runs(db, model.id))}
-        self.versions: dict[str, ModelVersion] = {v.version: v for v in store.versions(db, model.id)}
+        runs = store.runs(db, model.id, newest)
+        self.runs: dict[UUID, Run] = {run.id: run for run in reversed(runs)}
+        self.bounded = newest is not None and len(runs) == newest
+        kept = list(self.runs) if self.bounded else None
+        self.datasets = store.datasets(db, model.id, kept)
+        self.versions: dict[str, ModelVersion] = {v.version: v for v in store.versions(db, model.id, kept)}
+        self._made_by = {v.run_id: v for v in reversed(self.versions.values()) if v.run_id is not None}
+        self._registered = [row for row in self.datasets if row.run_id is None]
         self._by_run: dict[UUID | None, dict[str, Dataset]] = {}
         for row in self.datasets:
             self._by_run.setdefault(row.run_id, {})[row.role] = row
         self._made: dict[tuple[str, str], Node] = {}
+        self._told = _recorded(db, model) if self.bounded else {}
 
     @classmethod
-    def of(cls, db: Session, model: Model) -> Self:
-        return cls(db, model)
+    def of(cls, db: Session, model: Model, newest: int | None = None) -> Self:
+        """
+        Args:
+            newest: so many runs, with what they used and made. What older ones made is named by the digest that the
+                ledger has of it.
+        """
+        return cls(db, model, newest)
 
     def sets_of(self, run: Run) -> dict[str, Dataset]:
         """Datasets of a run by role."""
@@ -104,7 +119,7 @@ class Nodes:
         if key not in self._made:
             kept = {k: v for k, v in row.provenance.items() if k != "erasures"}
             sources = [
-                Source("rows_of", self.dataset(parent).digest) for parent in parents_of(row, self.datasets)
+                Source("rows_of", self.dataset(parent).digest) for parent in parents_of(row, self._registered)
             ] if row.run_id is not None else []  # fmt: skip
             if row.provenance.get("sources"):
                 sources.append(Source("rows_of", events_node(self.model.name).digest, _span(row)))
@@ -118,15 +133,11 @@ class Nodes:
         key = ("run", str(run.id))
         if key not in self._made:
             sources = [Source(role, self.dataset(row).digest) for role, row in sorted(self.sets_of(run).items())]
-            version = next((v for v in self.versions.values() if v.run_id == run.id), None)
+            version = self._made_by.get(run.id)
             if version is not None:
                 sources.append(Source("base_model", base_node(version.base_model, version.base_digest).digest))
-            before = self.versions.get(run.champion_version)
-            if before is not None and (run.config or {}).get("parent_adapter"):
-                sources.append(Source("goes_on_from", self.version(before).digest))
-            teacher = (run.config or {}).get("teacher")
-            if teacher and (taught := self.versions.get(str(teacher.get("version")))) is not None:
-                sources.append(Source("teacher", self.version(taught).digest))
+            named = [(role, self._digest(name)) for role, name in _goes_on_from(run)]
+            sources += [Source(role, found) for role, found in named if found is not None]
             code = next((d.provenance.get("code") for d in self.sets_of(run).values()), None)
             facts = {"model": self.model.name, "spec_revision": run.spec_revision, "decision": str(run.decision_id),
                      "config": run.config_digest, "code": code or code_version()}  # fmt: skip
@@ -134,6 +145,33 @@ class Nodes:
         return self._made[key]
 
     def version(self, row: ModelVersion) -> Node:
+        for one in self._line(row):
+            self._version(one)
+        return self._made["version", row.version]
+
+    def _digest(self, version: str) -> str | None:
+        """Of a version's node; of one that an older run made, as the ledger has it. None of one that is not there."""
+        row = self.versions.get(version)
+        return self._told.get(version) if row is None else self.version(row).digest
+
+    def _line(self, row: ModelVersion) -> list[ModelVersion]:
+        """The version and those that its training went on from, without a node yet, the oldest first.
+
+        A model may have been retrained more often than functions can call each other.
+        """
+        found: dict[str, ModelVersion] = {}
+        waiting = [row]
+        while waiting:
+            one = waiting.pop()
+            if one.version in found or ("version", one.version) in self._made:
+                continue
+            found[one.version] = one
+            run = self.runs.get(one.run_id) if one.run_id is not None else None
+            if run is not None:
+                waiting += [self.versions[name] for _, name in _goes_on_from(run) if name in self.versions]
+        return sorted(found.values(), key=lambda one: one.created_at)
+
+    def _version(self, row: ModelVersion) -> Node:
         key = ("version", row.version)
         if key not in self._made:
             run = self.runs.get(row.run_id) if row.run_id is not None else None
@@ -153,6 +191,21 @@ class Nodes:
             events_node(self.model.name), *bases.values(), *(self.dataset(d) for d in reversed(self.datasets)),
             *(self.run(run) for run in trained), *(self.version(v) for v in self.versions.values()),
         ]  # fmt: skip
+
+
+def _goes_on_from(run: Run) -> list[tuple[str, str]]:
+    """Role and name of the versions that a training began with."""
+    config = run.config or {}
+    found = [("goes_on_from", run.champion_version)] if config.get("parent_adapter") else []
+    if teacher := config.get("teacher"):
+        found.append(("teacher", str(teacher.get("version"))))
+    return found
+
+
+def _recorded(db: Session, model: Model) -> dict[str, str]:
+    """Digests of the nodes of all versions, as they were put into the ledger when each was made."""
+    entries = ledger_entries(db, ("version.registered",), f"model:{model.name}")
+    return {e["body"]["version"]: e["body"]["node"] for e in entries if e["body"].get("node")}
 
 
 def _span(row: Dataset) -> dict[str, Any]:

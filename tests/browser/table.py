@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from governance.access.roles import Permission, Role
 from monitor.site import Site
-from monitor.tables import Window
+from monitor.tables import Dataset, Window
 from tests.reports.story import Story
 
 
@@ -45,8 +45,18 @@ PAGES = (
     Page("window", "/windows/{window}", "Measurements"),
     Page("lineage", "/models/support-intents/lineage", "What everything was made from", Permission.READ),
     Page("alert", "/alerts/{alert}", "unknown words"),
-    Page("run", "/runs/{run}", "v2 passed its gates and became champion"),
-    Page("approvals", "/approvals", "Approvals"),
+    Page("run", "/runs/{run}", "v2 was promoted to champion"),
+    Page("runs", "/runs", "1 run"),
+    Page("model-runs", "/models/support-intents/runs?state=failed", "Nothing matches"),
+    Page("retrain", "/models/support-intents/retrain", "Considered before"),
+    Page("approvals", "/approvals", "Nothing waits for a person"),
+    Page("registry", "/registry", "1 model has a champion"),
+    Page("versions", "/models/support-intents/versions", "one is champion"),
+    Page("version", "/models/support-intents/versions/v2", "v2 answers since"),
+    Page("compare", "/models/support-intents/compare", "judged on the same rows"),
+    Page("predictions", "/models/support-intents/versions/v2/predictions", "No event names v2", Permission.EVENTS_READ),
+    Page("datasets", "/datasets", "3 datasets"),
+    Page("dataset", "/datasets/{dataset}", "4,210 rows of support-intents"),
     Page("entry", "/ledger/1", "model.spec by a.lindqvist", Permission.LEDGER_READ),
     Page("search", "/search?q=support", "support-intents"),
     Page("search-nothing", "/search?q=nowhere", "Nothing was found"),
@@ -61,7 +71,8 @@ def places(site: Site, story: Story) -> Mapping[str, object]:
     with site.database.read() as db:
         window = db.query(Window).filter(Window.model_id == story.model_id, Window.verdict == "alarm").first()
         assert window is not None
-        return {"alert": story.alert_id, "run": story.run_id, "window": window.id}
+        dataset = db.query(Dataset).filter(Dataset.model_id == story.model_id, Dataset.role == "train").one().id
+        return {"dataset": dataset, "alert": story.alert_id, "run": story.run_id, "window": window.id}
 
 
 def also(site: Site, story: Story) -> None:

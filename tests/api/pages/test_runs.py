@@ -55,7 +55,7 @@ def test_the_page_of_a_promoted_run_tells_its_way_and_what_it_trained_otherwise(
     viewer = open_as(Role.VIEWER)
     shown = read(viewer, f"/runs/{story.run_id}")
     assert (
-        "started by the policy: drift: an alarm in the last window. v2 passed its gates and became champion." in shown
+        "started by the policy: drift: an alarm in the last window. v2 was promoted to champion on 2026-03-12" in shown
     )
     for words in (
         "From the trigger on",
