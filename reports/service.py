@@ -34,6 +34,7 @@ from reports.charts.svg import loss_svg, timeline_svg
 from reports.deliveries import deliver_when_ready
 from reports.document import AuditReport
 from reports.errors import ReportCompleteError, ReportPeriodError
+from reports.facts.changes import period_changes
 from reports.facts.runs import losses
 from reports.facts.standing import champion_at
 from reports.facts.timelines import timeline
@@ -213,6 +214,7 @@ def _build(site: Site, report_id: UUID) -> Report:
             document = kind_named(row.kind).gather(site, db, row)
             charts = {}
             if isinstance(document, AuditReport):
+                document = document.model_copy(update={"changes": period_changes(db, row, document)})
                 document = bounded(with_packs(document, row))
                 charts = _charts(db, row, document)
         record(site, document, row.id, charts)

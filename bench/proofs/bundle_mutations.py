@@ -65,11 +65,16 @@ def insert(random: Random, members: Members) -> Named:
 def _figure(random: Random, members: Members) -> None:
     """Another figure, verdict, alert or decision in the report."""
     report: dict[str, Any] = json.loads(members[REPORT])
-    kind = random.choice(["kpi", "windows", "alerts", "decisions", "health", "fairness", "groups", "fair", "counts"])
+    kind = random.choice(
+        ["kpi", "windows", "alerts", "decisions", "health", "fairness", "groups", "fair", "counts", "changes"]
+    )
     if kind in ("fair", "counts"):
         _fair(random, report, members, kind)
         return
-    if kind == "health" or not report[kind]:
+    if kind == "changes" and report[kind] is not None and report[kind]["lines"]:
+        line = random.choice(report[kind]["lines"])
+        random.choice([line["now"], line["before"]])["value"] = 0.9712
+    elif kind in ("changes", "health") or not report[kind]:
         report["health"] = "Quiet since the first day."
     elif random.random() < 0.3:
         report[kind].pop()

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from governance.proof import merkle
+from governance.verify.changes import compared_keys, fairness_before, hold_changes
 from governance.verify.entries import canonical_object
 from governance.verify.fair import counted_keys, hold_fairness
 from governance.verify.findings import Finding
@@ -66,7 +67,9 @@ def printed_keys(report: Mapping[str, Any], rows: Mapping[Key, RowState]) -> set
     """The rows that a report prints."""
     measured = _measured(rows)
     found = {_key(part, table, line, measured) for part, table, _, _ in _PARTS for line in report.get(part) or ()}
-    return {key for key in found if key is not None} | counted_keys(report, rows)
+    before = fairness_before(report)
+    counted = counted_keys(report, rows) | (counted_keys(before, rows) if before is not None else set())
+    return {key for key in found if key is not None} | counted | compared_keys(report, measured)
 
 
 def hold_printed(report: Mapping[str, Any], members: Mapping[str, bytes], entries: Sequence[bytes]) -> Printed:
@@ -116,6 +119,11 @@ def hold_printed(report: Mapping[str, Any], members: Mapping[str, bytes], entrie
     held, found = hold_fairness(report, members, expected.rows)
     printed.held += held
     printed.unshown += 0 if held or found else len((report.get("fair") or {}).get("groups") or ())
+    printed.findings += found
+    held, found = hold_changes(report, measured, expected.rows)
+    if (before := fairness_before(report)) is not None:
+        found += hold_fairness(before, members, expected.rows)[1]
+    printed.held += held
     printed.findings += found
     return printed
 

@@ -3,6 +3,7 @@
 from reports.document.alerts import AlertLine, IncidentLine, SeriousLine
 from reports.document.answers import Answer, PlanLine, ThresholdLine, VerdictLine
 from reports.document.audit import FORMAT, AuditReport
+from reports.document.changes import ChangeLine, ChangeSide, PeriodChanges, UsedValue, UsedWindow
 from reports.document.front import (
     ApprovedBy,
     DeclaredData,
@@ -49,6 +50,8 @@ __all__ = [
     "BaselineLine",
     "BoundLine",
     "BoundRows",
+    "ChangeLine",
+    "ChangeSide",
     "ChangedRow",
     "CheckpointLine",
     "ColumnType",
@@ -71,6 +74,7 @@ __all__ = [
     "LimitLine",
     "MeasureLine",
     "ModelIdentity",
+    "PeriodChanges",
     "PlanLine",
     "PromotionLine",
     "ReportPeriod",
@@ -85,6 +89,8 @@ __all__ = [
     "TableColumn",
     "ThresholdLine",
     "TrainedLine",
+    "UsedValue",
+    "UsedWindow",
     "VerdictLine",
     "VersionLine",
     "VisibleLine",

@@ -6,6 +6,7 @@ from typing import Final
 from core.canonical import canonical
 from reports.document.alerts import AlertLine, IncidentLine, SeriousLine
 from reports.document.answers import PlanLine, ThresholdLine, VerdictLine
+from reports.document.changes import PeriodChanges
 from reports.document.front import FrontPage
 from reports.document.identity import CheckpointLine, Definition, ModelIdentity, ReportPeriod, Software, SpecLine
 from reports.document.measures import GroupLine, MeasureLine
@@ -60,6 +61,7 @@ class AuditReport(ReportPart):
     bound: BoundRows | None = None  # null in reports of before
     definitions: tuple[Definition, ...]
     software: tuple[Software, ...]
+    changes: PeriodChanges | None = None  # against the period before; null in reports of before
     regime_packs: tuple[RegimeLines, ...] = ()  # requirement by requirement, where the evidence for it is
 
     def to_bytes(self) -> bytes:

@@ -41,11 +41,11 @@ def printed_leaves(db: Session, report: Mapping[str, Any]) -> bytes:
 
 
 def counts_members(db: Session, report: Mapping[str, Any]) -> dict[str, bytes]:
-    """The stored counts that the answer about fairness adds up, as members of the bundle."""
-    fair = report.get("fair")
-    if fair is None or fair["withheld"]:
+    """The stored counts that the answers about fairness add up, as members of the bundle."""
+    answers = [answer for answer in (report.get("fair"), (report.get("changes") or {}).get("fair_before")) if answer]
+    if any(answer["withheld"] for answer in answers):
         return {}  # counts of a column that is no category hold values of people
-    windows = [UUID(window) for window in fair["counted"]]
+    windows = list(dict.fromkeys(UUID(window) for answer in answers for window in answer["counted"]))
     found = dict[str, bytes]()
     for at in range(0, len(windows), AT_ONCE):
         query = select(FairnessCounts.window_id, FairnessCounts.data)
