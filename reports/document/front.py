@@ -96,7 +96,7 @@ class DeedLine(ReportPart):
     about: str
     who: str
     at: str
-    reason: str
+    reason: str | None  # null where none is asked for
     digest: str | None
     entry: int | None
 
@@ -113,7 +113,8 @@ class WorstDisparity(ReportPart):
     limit: float | None
     limit_word: str
     verdict: str
-    groups: tuple[str, ...]
+    rate: str  # in which the groups lie apart
+    groups: tuple[str, ...]  # each with its rate and rows
 
 
 class FrontPage(ReportPart):

@@ -71,7 +71,7 @@ def _asked(spec: ModelSpec | None, run: str | None, kind: str) -> tuple[int | No
     if kind == "version.rolled_back":
         return 0, "a rollback asks for no approval: it goes back to a version that was in service"
     if run is None:
-        return 0, "no approval was asked for: it is the version that the model began with, and no run made it"
+        return 0, "no approval was asked for: the model began with it"
     if spec is None or spec.retrain is None:
         return None, "what was asked for is not recorded"
     tier = asked(spec.risk, spec.retrain.approval)
@@ -90,17 +90,14 @@ def approval_words(lines: Sequence[doc.PromotionLine], spec: ModelSpec) -> str:
         if spec.retrain is None:
             return "Nothing was put into service in the period: the spec declares no retrain policy."
         return f"Nothing was put into service in the period. A promotion: {_asked(spec, 'any', '')[1]}."
-    people = [one for line in lines for one in line.approved if one.did == "approved"]
-    names = list(dict.fromkeys(one.who for one in people))
-    silent = [line for line in lines if not line.approved]
+    names = dict.fromkeys(one.who for line in lines for one in line.approved if one.did == "approved")
     moved = "1 version was" if len(lines) == 1 else f"{len(lines)} versions were"
-    said = f"{moved} put into service"
-    said += f"; approved by {', '.join(names)}" if names else "; nobody approved"
-    if silent and people:
-        said += f"; without an approval: {', '.join(f'{s.version} ({s.asked})' for s in silent)}"
-    elif silent:
-        said += f": {'; '.join(dict.fromkeys(s.asked for s in silent))}"
-    return said + "."
+    if not names and all(line.needed == 0 for line in lines):
+        return f"{moved} put into service; no approval was asked for."
+    said = f"approved by {', '.join(names)}" if names else "no approval is recorded"
+    without = [line.version for line in lines if not any(one.did == "approved" for one in line.approved)]
+    rest = f"; without an approval: {', '.join(without)}" if names and without else ""
+    return f"{moved} put into service; {said}{rest}."
 
 
 def who_of(entry: Entry) -> str:

@@ -55,13 +55,16 @@ def deed_lines(
     ]
     found += _of_alerts(db, alerts, known, citations, said)
     words = said.words([line.reason for line in found])
-    lines = [line.model_copy(update={"reason": reason}) for line, reason in zip(found, words, strict=True)]
+    lines = [
+        line if line.reason is None else line.model_copy(update={"reason": reason})
+        for line, reason in zip(found, words, strict=True)
+    ]
     return tuple(sorted(lines, key=lambda line: (datetime.fromisoformat(line.at), line.entry or 0, line.about)))
 
 
 def _of_entry(entry: Entry) -> doc.DeedLine:
     did, field = DONE[entry.kind]
-    reason = str(entry.body.get(field) or "") if field else ""
+    reason = str(entry.body.get(field) or "") if field else None
     digest = next((str(entry.body[n]) for n in DIGESTS if n != field and _is_digest(entry.body.get(n))), None)
     return doc.DeedLine(
         did=did, about=_about(entry), who=who_of(entry), at=entry.at, reason=reason, digest=digest, entry=entry.index

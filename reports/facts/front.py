@@ -11,6 +11,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Model, SpecRevision, Window
 from reports import document as doc
+from reports.charts.text import number
 from reports.facts.approvals import approval_words, promotion_lines
 from reports.facts.citations import Citations
 from reports.facts.deeds import deed_lines
@@ -74,7 +75,8 @@ def worst_of(fair: FairnessAnswer) -> doc.WorstDisparity | None:
     line = min(measured, key=lambda one: (_WORST[one.verdict], not one.declared, _margin(one)))
     return doc.WorstDisparity(
         metric=line.metric, by=line.by, value=line.value, low=line.low, high=line.high, n=line.n, limit=line.limit,
-        limit_word=line.limit_word, verdict=line.verdict, groups=tuple(g.group for g in line.groups),
+        limit_word=line.limit_word, verdict=line.verdict, rate=line.rate,
+        groups=tuple(f"{number(g.value)} in {g.group} (n = {g.n:,})" for g in line.groups),
     )  # fmt: skip
 
 

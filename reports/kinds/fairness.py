@@ -101,7 +101,7 @@ def _facts(base: doc.AuditReport, fair: FairnessAnswer) -> list[doc.Fact]:
                 high=worst.high,
                 n=worst.n,
                 window=window,
-                method=f"{worst.verdict}; {' and '.join(worst.groups)}"
+                method=f"{worst.verdict}; {worst.rate.replace('_', ' ')} {' and '.join(worst.groups)}"
                 + ("" if worst.limit is None else f"; {worst.limit_word} {worst.limit:g}"),
             )
         )

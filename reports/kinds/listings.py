@@ -62,7 +62,7 @@ def approved_words(line: doc.PromotionLine) -> str:
 
 def deeds_table(lines: Sequence[doc.DeedLine], empty: str = "Nobody did anything about it.") -> doc.SectionTable:
     columns = "at time 0.9; who text 0.9; what text 1.7; reason given text 1.8; entry entry 0.4"
-    rows = ((d.at, d.who, f"{d.did} {d.about}", d.reason or "none", d.entry) for d in lines)
+    rows = ((d.at, d.who, f"{d.did} {d.about}", "none" if d.reason == "" else d.reason, d.entry) for d in lines)
     return table("What people did, and why", columns, rows, empty)
 
 

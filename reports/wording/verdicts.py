@@ -1,5 +1,6 @@
 """The questions on a report's first page, with their answers."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +14,7 @@ from reports.document import (
     RunLine,
     VerdictLine,
 )
-from reports.wording.phrases import metric_words
+from reports.wording.phrases import WHY, metric_words
 from reports.wording.volume import counted_once, length_lines
 
 ENDED: Final = ("promoted", "rejected", "failed")  # states of a run
@@ -83,13 +84,32 @@ def _drifted(windows: Sequence[Window], waiting: str | None) -> VerdictLine:
     if not judged:
         return VerdictLine(
             question=question, answer="not yet" if waiting else "not measured",
-            finding=waiting or "no window was judged", section="3",
+            finding=waiting or f"no window was judged{_why_none(windows)}", section="3",
         )  # fmt: skip
     expected = sum(float(w.decision.get("alpha") or 0.0) for w in judged)
     finding = (
-        f"{len(alarmed)} of {len(judged)} judged windows drifted; {expected:.2g} false alarms expected by the budget"
+        f"{len(alarmed)} of {len(judged)} judged windows drifted{_by_length(alarmed, judged)}; {expected:.2g} false "
+        "alarms expected by the budget"
     )
     return VerdictLine(question=question, answer="not held" if alarmed else "held", finding=finding, section="3")
+
+
+def _why_none(windows: Sequence[Window]) -> str:
+    """Why none of the windows was judged, by the most frequent reason."""
+    reasons = Counter(str(w.decision.get("verdict")) for w in windows if not _of_reference(w))
+    if not reasons:
+        return ""
+    verdict, times = reasons.most_common(1)[0]
+    return f": {WHY.get(verdict, verdict)} in {times} of {sum(reasons.values())}"
+
+
+def _by_length(some: Sequence[Window | MeasureLine], every: Sequence[Window | MeasureLine]) -> str:
+    """How many of each length, where windows of several lengths saw the same rows."""
+    lengths = Counter(one.scale for one in every)
+    if len(lengths) < 2:
+        return ""
+    found = Counter(one.scale for one in some)
+    return f" ({', '.join(f'{found[scale]} of {count} of {scale}' for scale, count in sorted(lengths.items()))})"
 
 
 def _limit(question: str, lines: Sequence[MeasureLine], section: str) -> VerdictLine:
@@ -117,7 +137,8 @@ def _limit(question: str, lines: Sequence[MeasureLine], section: str) -> Verdict
     worst = (max if limited[-1].limit_word == "max" else min)(limited, key=lambda m: m.value or 0.0)
     between = f"{number(worst.low)} to {number(worst.high)}"
     finding = (
-        f"{len(alarmed)} of {len(limited)} windows wholly beyond {worst.limit_word} {worst.limit:g}; "
+        f"{len(alarmed)} of {len(limited)} windows wholly beyond {worst.limit_word} {worst.limit:g}"
+        f"{_by_length(alarmed, limited)}; "
         f"worst {number(worst.value)} ({between}), n = {worst.n:,}"
     )
     return VerdictLine(question=question, answer="not held" if alarmed else "held", finding=finding, section=section)
