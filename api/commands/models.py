@@ -44,6 +44,9 @@ def whole_id(items: Sequence[Mapping[str, Any]], text: str, what: str) -> str:
 def apply(
     spec: Annotated[Path, typer.Argument(help="YAML or JSON file")],
     dry_run: Annotated[bool, typer.Option(help="only say what would happen; nothing is stored")] = False,
+    backtest: Annotated[
+        bool, typer.Option(help="only say which stored windows would have alarmed under it; nothing is stored")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Declare a model or change its spec; first says when the first drift verdict is expected."""
@@ -54,6 +57,9 @@ def apply(
         )  # fmt: skip
     parsed = load_spec(spec.read_bytes())
     path = f"/api/v1/models/{parsed.model}"
+    if backtest:
+        _tell_backtest(parsed.model, client().json("POST", f"{path}/spec/backtest", json=parsed.document), as_json)
+        return
     preview = client().json("PUT", path, json=parsed.document, params={"dry_run": "true"})
     if not as_json and (dry_run or preview["outcome"] != "unchanged"):
         told = [line["sentence"] for line in preview["forecast"]]
@@ -86,6 +92,21 @@ def apply(
                 "given stay as they are; the new ones stand beside them and raise no alarm.", soft_wrap=True,
             )  # fmt: skip
         _print_reference(parsed.model)
+
+
+def _tell_backtest(model: str, found: Mapping[str, Any], as_json: bool) -> None:
+    """What stored windows say about a spec that is not applied."""
+    if as_json:
+        emit_json(found)
+        return
+    console.print(found["sentence"], markup=False, highlight=False, soft_wrap=True)
+    lines = [one for one in found["lines"] if one["before"] != one["after"] or one["more"] or one["fewer"]]
+    columns = ("monitor", "metric", "column", "before", "after", "did", "would", "more", "fewer", "unknown")
+    emit_rows(
+        lines, columns, title=model, empty="No limit, floor or budget changes that stored numbers say more about."
+    )
+    for why in found["cannot"]:
+        console.print(why.replace("`", ""), markup=False, highlight=False, soft_wrap=True)
 
 
 def _tell_waits(model: str, answer: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field
 
+from api.http.applied import LooseningOut
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep
-from api.routes.models import LooseningOut
 from api.routes.versions import ReasonIn
 from core.errors import IntegrityFailureError
 from governance.access.roles import Caller, Permission

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from api.http.applied import AppliedOut, applied, previewed
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of, taken
 from api.http.reach import Reach
@@ -15,53 +16,62 @@ from core import queue
 from core.errors import ConflictError
 from core.jobs import EvaluateJob
 from governance.access.roles import Caller, Permission
-from governance.access.scopes import require_model
 from monitor import store
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
-from monitor.spec.positive import unnamed_class
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 SpecBody = Annotated[bytes, Depends(body_of("application/json", *YAML, limit_mb=1))]
 
 
-class ForecastOut(Out):
-    rows_per_day: float
-    windows: list[str]
-    rule: str
-    reference_rows: int
-    first_verdict_s: float | None
-    visible_std: float | None
-    visible_share: float | None
+class RejudgedOut(Out):
+    """One number of one window. `would` is null where `why` says why it cannot be told."""
+
+    window: UUID
+    scale: str
+    from_ts: datetime
+    to_ts: datetime
+    monitor: str
+    metric: str
+    column: str
+    did: bool
+    would: bool | None
+    value: float | None
+    n: int
+    before: str
+    after: str
     why: str | None
-    change: str
+
+
+class LineOut(Out):
+    """One limit, or one monitor of all columns; counts are of windows."""
+
+    monitor: str
+    metric: str
+    column: str
+    before: str
+    after: str
+    windows: int
+    did: int
+    would: int
+    more: int = Field(description="would alarm and did not")
+    fewer: int = Field(description="alarmed and would not")
+    unknown: int
+
+
+class BacktestOut(Out):
     sentence: str
-
-
-class LooseningOut(Out):
-    """One key that holds less than before."""
-
-    field: str
-    before: Any
-    after: Any
-    why: str
-
-
-class AppliedOut(Out):
-    """What became of a spec. `waits`: it loosens something, and other people must agree before it is in force."""
-
-    model: str
-    revision: int = Field(description="in force now")
-    outcome: Literal["created", "changed", "unchanged", "waits"]
-    change: UUID | None = Field(None, description="the change that waits; decided under .../changes")
-    needed: int = Field(0, description="people other than the one who applied the spec that must agree")
-    loosened: tuple[LooseningOut, ...] = ()
-    digest: str
-    judged_again: int = 0  # closed windows that will be judged again under this revision, without an alarm
-    forecast: tuple[ForecastOut, ...] = ()  # of a dry run: one at a known rate, or several
-    notes: tuple[str, ...] = ()  # what the spec leaves open
+    windows: int
+    from_ts: datetime | None
+    to_ts: datetime | None
+    did: int = Field(description="windows that alarmed by what is judged again")
+    would: int
+    lines: list[LineOut]
+    changed: list[RejudgedOut] = Field(description="what would be judged otherwise or cannot be told, newest first")
+    unlisted: int = Field(description="of those, how many are not listed")
+    cannot: list[str] = Field(description="what is not judged again, and why")
 
 
 class ModelRow(Out):
@@ -128,44 +138,28 @@ def apply(
     The answer of a dry run, for which nothing is stored, has a forecast: when the first verdict comes, and at which
     rate.
     """
-    from monitor import service
-    from retrain.registry.versions import check_applicable
-    from retrain.runs.changes import Waits, apply_or_ask
-
-    if spec.part_of is not None:
-        require_model(caller, spec.part_of.model, f"model {spec.part_of.model!r}")
     if dry_run:
-        previewed = service.preview_spec(site, db, spec, caller.name)
-        if spec.retrain is not None:
-            check_applicable(site, db, model, spec)
-        loosened = service.Loosened((), 0)
-        if previewed.outcome == "changed":
-            loosened = service.loosened_by(site, db, store.model(db, model), spec)
-        return AppliedOut(
-            model=model, revision=previewed.revision, outcome="waits" if loosened.needed else previewed.outcome,
-            digest=spec.digest, needed=loosened.needed,
-            loosened=tuple(LooseningOut.model_validate(one.record()) for one in loosened.found),
-            judged_again=previewed.judged_again, forecast=tuple(ForecastOut.of(one) for one in previewed.forecast),
-            notes=_notes(spec),
-        )  # fmt: skip
-    applied = apply_or_ask(site, db, spec, caller)
-    if isinstance(applied, Waits):
-        response.status_code = 202
-        row = applied.request
-        return AppliedOut(
-            model=model, revision=applied.revision, outcome="waits", digest=spec.digest, change=row.id,
-            needed=row.needed, loosened=tuple(LooseningOut.model_validate(one) for one in row.loosened),
-        )  # fmt: skip
-    response.status_code = 201 if applied.outcome == "created" else 200
-    return AppliedOut(
-        model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest,
-        judged_again=applied.judged_again, notes=_notes(spec),
-    )  # fmt: skip
+        return previewed(site, db, caller, spec)
+    found = applied(site, db, caller, spec)
+    response.status_code = {"waits": 202, "created": 201}.get(found.outcome, 200)
+    return found
 
 
-def _notes(spec: ModelSpec) -> tuple[str, ...]:
-    note = unnamed_class(spec)
-    return () if note is None else (note,)
+@router.post("/{model}/spec/backtest", openapi_extra=taken("application/json", *YAML))
+def backtest_spec(
+    caller: Annotated[Caller, requires(Permission.MODEL_WRITE)], model: str, spec: Annotated[ModelSpec, Depends(_spec)],
+    site: SiteDep, db: ReadDb,
+) -> BacktestOut:  # fmt: skip
+    """Which stored windows would have alarmed under this spec, and which did; nothing is stored.
+
+    Only what is kept of windows is judged again: values with their intervals against other limits, p values and effects
+    against another budget and other floors. `cannot` says what is not.
+    """
+    from monitor.service import in_force
+    from monitor.windows.threshold_backtest import backtest  # loads numpy and polars
+
+    current = in_force(site, db, store.model(db, model))
+    return BacktestOut.of(backtest(db, current.model.id, current.spec, spec))
 
 
 @router.get("")

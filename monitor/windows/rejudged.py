@@ -64,6 +64,11 @@ class Backtest:
     cannot: Sequence[str] = ()
 
     @property
+    def moved(self) -> list[Line]:
+        """The lines that the new spec changes something about."""
+        return [one for one in self.lines if one.before != one.after or one.more or one.fewer or one.unknown]
+
+    @property
     def sentence(self) -> str:
         if not self.windows:
             return "No window is stored, so nothing can be judged again."

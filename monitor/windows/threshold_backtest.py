@@ -4,7 +4,7 @@ What a changed limit, floor or budget says is judged again from the value, its i
 anything else, such as other groups or another rule, is told apart and never guessed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -47,7 +47,8 @@ def backtest(db: Session, model: UUID, old: ModelSpec, new: ModelSpec, *, until:
     _untold(case)
     by_line: dict[tuple[Monitor, str, str], list[Rejudged]] = {}
     for one in found:
-        by_line.setdefault((one.monitor, one.metric, one.column), []).append(one)
+        column = "" if one.monitor == "quality" else one.column  # there may be thousands
+        by_line.setdefault((one.monitor, one.metric, column), []).append(one)
     changed = [one for one in found if one.would is None or one.would != one.did]
     changed.sort(key=lambda one: one.to_ts, reverse=True)
     return Backtest(
@@ -59,10 +60,16 @@ def backtest(db: Session, model: UUID, old: ModelSpec, new: ModelSpec, *, until:
 
 
 def _line(monitor: Monitor, metric: str, column: str, found: Sequence[Rejudged]) -> Line:
+    """The windows of one line; of several numbers of a window each counts once."""
+
+    def windows(chosen: Iterable[Rejudged]) -> set[UUID]:
+        return {one.window for one in chosen}
+
+    did, would = windows(r for r in found if r.did), windows(r for r in found if r.would)
+    unknown = windows(r for r in found if r.would is None)
     return Line(
-        monitor, metric, column, found[-1].before, found[-1].after, len(found), sum(r.did for r in found),
-        sum(bool(r.would) for r in found), sum(bool(r.would) and not r.did for r in found),
-        sum(r.did and r.would is False for r in found), sum(r.would is None for r in found),
+        monitor, metric, column, found[-1].before, found[-1].after, len(windows(found)), len(did), len(would),
+        len(would - did), len(did - would - unknown), len(unknown),
     )  # fmt: skip
 
 

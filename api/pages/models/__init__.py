@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages.models import column, columns, fairness, governing, model, reference, window, windows
+from api.pages.models import column, columns, fairness, governing, model, reference, spec, window, windows
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     model.router,
@@ -15,4 +15,5 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     column.router,
     reference.router,
     governing.router,
+    spec.router,
 )

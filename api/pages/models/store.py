@@ -218,6 +218,12 @@ def answered_by(version: str) -> ColumnElement[bool]:
     return found
 
 
+def revisions(db: Session, model: UUID, limit: int) -> Sequence[SpecRevision]:
+    """The newest spec revisions, without their documents."""
+    query = select(SpecRevision).where(SpecRevision.model_id == model).order_by(SpecRevision.revision.desc())
+    return db.scalars(query.options(defer(SpecRevision.document)).limit(limit)).all()
+
+
 def windows(
     db: Session, model: UUID, where: Sequence[Any], order: Sequence[Any], limit: int, offset: int
 ) -> tuple[list[Any], int]:
