@@ -40,6 +40,7 @@ PAGES = (
     Page("columns", "/models/support-intents/columns", "confidence"),
     Page("column", "/models/support-intents/columns/confidence?window={window}", "It alarms"),
     Page("reference", "/models/support-intents/reference", "Earlier references"),
+    Page("spec", "/models/support-intents/spec", "The budget is"),
     Page("governance", "/models/support-intents/governance", "Stop switch"),
     Page("fairness", "/models/support-intents/fairness", "support-intents"),
     Page("window", "/windows/{window}", "Measurements"),
