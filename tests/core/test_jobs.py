@@ -10,6 +10,7 @@ from core import jobs, queue
 from core.clock import ManualClock
 from core.db import Database
 from core.queue import Job
+from tests.databases import SQLITE_FIRST
 
 ID = UUID("6a1c5f0e-8f5b-4c55-9f0c-0c6a4d8f3b21")
 
@@ -53,6 +54,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
 }
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("name", sorted({*STORED, *jobs.JOBS}))
 def test_a_job_is_stored_under_its_name_with_its_fields_and_read_back(
     name: str, database: Database, clock: ManualClock
@@ -66,6 +68,7 @@ def test_a_job_is_stored_under_its_name_with_its_fields_and_read_back(
     assert jobs.JOBS[name].model_validate(row.payload) == payload
 
 
+@SQLITE_FIRST
 def test_an_explanation_does_not_wait_behind_a_training_run(database: Database, clock: ManualClock) -> None:
     with database.write() as db:
         queue.enqueue(db, jobs.RunJob(run_id=ID), now=clock.now(), lock_key="train:loans")

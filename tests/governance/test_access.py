@@ -23,6 +23,7 @@ from governance.access.api_keys import (
 from governance.access.roles import Caller, Permission, Role, require
 from governance.ledger.read import ledger_lines, ledger_size
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -33,6 +34,7 @@ def make(database: Database, name: str, role: Role) -> tuple[str, str]:
         return row.prefix, key
 
 
+@SQLITE_FIRST
 def test_a_key_is_known_by_its_secret_which_is_not_kept(database: Database) -> None:
     prefix, key = make(database, "shop", Role.PRODUCER)
     with database.read() as db:
@@ -53,6 +55,7 @@ SPOILT: list[Callable[[str], str]] = [
 ]
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("spoil", SPOILT)
 def test_a_key_that_is_not_exactly_right_is_refused(database: Database, spoil: Callable[[str], str]) -> None:
     _, key = make(database, "shop", Role.PRODUCER)
@@ -60,6 +63,7 @@ def test_a_key_that_is_not_exactly_right_is_refused(database: Database, spoil: C
         authenticate(db, spoil(key), NOW)
 
 
+@SQLITE_FIRST
 def test_a_revoked_key_is_refused_and_the_ledger_tells_its_story(database: Database) -> None:
     prefix, key = make(database, "shop", Role.VIEWER)
     with database.write() as db:
@@ -75,6 +79,7 @@ def test_a_revoked_key_is_refused_and_the_ledger_tells_its_story(database: Datab
     ]
 
 
+@SQLITE_FIRST
 def test_the_admin_key_of_the_machine_is_replaced_and_people_keep_theirs(site: Site) -> None:
     first = first_admin(site)
     assert first is not None
@@ -96,6 +101,7 @@ def test_the_admin_key_of_the_machine_is_replaced_and_people_keep_theirs(site: S
     assert all(key.rpartition("_")[2] not in str(lines) for key in (first, second, third, own))
 
 
+@SQLITE_FIRST
 def test_an_admin_key_can_be_made_where_none_was_left(site: Site) -> None:
     row, key, revoked = reset_admin(site)
     assert (row.name, revoked) == ("admin", [])
@@ -103,6 +109,7 @@ def test_an_admin_key_can_be_made_where_none_was_left(site: Site) -> None:
         assert authenticate(db, key, NOW).may(Permission.KEY_MANAGE)
 
 
+@SQLITE_FIRST
 def test_a_key_that_could_not_be_recorded_does_not_exist(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as db:
         create_key(db, name="shop", role=Role.VIEWER, actor="admin", now=NOW)
@@ -112,6 +119,7 @@ def test_a_key_that_could_not_be_recorded_does_not_exist(database: Database) -> 
         assert ledger_size(db) == 0
 
 
+@SQLITE_FIRST
 def test_a_name_is_given_once(database: Database) -> None:
     prefix, _ = make(database, "shop", Role.VIEWER)
     with database.write() as db:
@@ -122,11 +130,13 @@ def test_a_name_is_given_once(database: Database) -> None:
         make(database, " ", Role.VIEWER)
 
 
+@SQLITE_FIRST
 def test_an_unknown_key_cannot_be_revoked(database: Database) -> None:
     with database.write() as db, pytest.raises(KeyNotFoundError):
         revoke_key(db, prefix="none", actor="admin", now=NOW)
 
 
+@SQLITE_FIRST
 def test_the_first_admin_key_is_made_once(site: Site) -> None:
     key = first_admin(site)
     assert key is not None
@@ -135,6 +145,7 @@ def test_the_first_admin_key_is_made_once(site: Site) -> None:
         assert authenticate(db, key, NOW).role is Role.ADMIN
 
 
+@SQLITE_FIRST
 def test_the_last_admin_key_stays_until_there_is_another(site: Site) -> None:
     key = first_admin(site)
     assert key is not None

@@ -16,7 +16,7 @@ from governance.ledger import guard
 from monitor.site import Site
 from monitor.tables import Alert, Measurement
 from reports.facts.bound import bound_rows
-from tests.databases import SQLITE_ONLY
+from tests.databases import SQLITE_FIRST, SQLITE_ONLY
 from tests.reports.story import Story, tell
 
 
@@ -43,6 +43,7 @@ def said(site: Site) -> list[str]:
     return [str(finding) for finding in verdict(site).findings]
 
 
+@SQLITE_FIRST
 def test_a_story_that_nobody_touched_is_as_recorded(site: Site, story: Story) -> None:
     found = verdict(site)
     assert found.findings == ()
@@ -64,6 +65,7 @@ CHANGES = {
 }
 
 
+@SQLITE_FIRST
 def test_a_row_that_was_changed_by_sql_is_named(site: Site, story: Story) -> None:
     for statement, words in CHANGES.items():
         with site.database.engine.connect() as connection:
@@ -75,6 +77,7 @@ def test_a_row_that_was_changed_by_sql_is_named(site: Site, story: Story) -> Non
     assert said(site) == []
 
 
+@SQLITE_FIRST
 def test_a_row_that_was_inserted_is_named(site: Site, story: Story) -> None:
     columns = [column.name for column in Measurement.__table__.columns]
     kept = ", ".join(f'"{name}"' for name in columns if name not in ("id", "segment"))
@@ -84,6 +87,7 @@ def test_a_row_that_was_inserted_is_named(site: Site, story: Story) -> None:
     assert ["row.extra" in line and "forged" in line for line in said(site)] == [True]
 
 
+@SQLITE_FIRST
 def test_what_the_service_changes_later_hides_nothing(site: Site, story: Story) -> None:
     """A late outcome changes the row that somebody has changed: the value that the ledger knows still counts."""
     with site.database.read() as db:
@@ -97,6 +101,7 @@ def test_what_the_service_changes_later_hides_nothing(site: Site, story: Story) 
     assert any("low" in line for line in mine)
 
 
+@SQLITE_FIRST
 def test_rows_from_before_are_held_to_what_they_were_when_they_were_found(site: Site, story: Story) -> None:
     outside(site, "delete from ledger_binding", "delete from ledger_entry where kind like 'rows.%'")
     _DONE.pop(site.database.engine)
@@ -109,6 +114,7 @@ def test_rows_from_before_are_held_to_what_they_were_when_they_were_found(site: 
     assert {f.what for f in verdict(site).findings} == {"row.missing"}
 
 
+@SQLITE_FIRST
 def test_a_report_does_not_miss_entries_that_were_hidden(site: Site, story: Story) -> None:
     """A report finds its entries by the columns beside them."""
     with site.database.read() as db:

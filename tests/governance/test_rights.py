@@ -19,6 +19,9 @@ from governance.ledger.read import ledger_entries
 from governance.tables import ApiKey
 from monitor.site import Site
 from monitor.tables import Alert
+from tests.databases import SQLITE_FIRST
+
+pytestmark = SQLITE_FIRST
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 

@@ -42,6 +42,9 @@ def test_upgrading_twice_changes_nothing(database_url: str) -> None:
     migrations.check(database_url)
 
 
+@pytest.mark.parametrize(
+    "empty_database_url", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
+)
 def test_several_processes_may_upgrade_at_once(empty_database_url: str) -> None:
     # Alembic keeps its context in module globals, so processes, not threads.
     import subprocess

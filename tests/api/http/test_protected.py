@@ -59,7 +59,10 @@ def told(content: bytes) -> str:
     return content.decode(errors="replace")
 
 
-@pytest.mark.parametrize("role", ["operator", "validator", "approver", "viewer", "producer"])
+@pytest.mark.parametrize(
+    "role",
+    ["operator", "viewer", *(pytest.param(r, marks=pytest.mark.slow) for r in ("validator", "approver", "producer"))],
+)
 def test_no_get_route_tells_a_protected_value_without_the_permission(client: TestClient, role: str) -> None:
     headers = key(client, "eve", role)
     fillings = {"model": "router", "name": "router", "event_id": "e1", "version": "v1", "index": "0"}

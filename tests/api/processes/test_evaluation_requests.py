@@ -86,7 +86,9 @@ def feed(seed: int, steps: int) -> Iterator[pl.DataFrame]:
         ({"rows": "first 1000"}, ROWS),
         pytest.param({"rows": "first 500"}, DAYS, marks=pytest.mark.slow),  # a part of the next
         ({"rows": "first 500"}, DAYS | {"windows": ["6h", "1d"]}),
-        ({"range": {"from": "2026-01-06T00:00:00Z", "to": "2026-01-12T00:00:00Z"}}, DAYS),
+        pytest.param(
+            {"range": {"from": "2026-01-06T00:00:00Z", "to": "2026-01-12T00:00:00Z"}}, DAYS, marks=pytest.mark.slow
+        ),
     ],
     ids=["rows", "days", "two scales", "range"],
 )

@@ -100,7 +100,12 @@ def test_the_shift_of_elec2_is_found_in_the_window_of_rows_that_holds_it(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("reference", "judged"), [(42, {"1d"}), (63, {"1d", "7d"}), pytest.param(84, {"1d", "7d"}, marks=pytest.mark.slow)]
+    ("reference", "judged"),
+    [
+        (42, {"1d"}),
+        pytest.param(63, {"1d", "7d"}, marks=pytest.mark.slow),
+        pytest.param(84, {"1d", "7d"}, marks=pytest.mark.slow),
+    ],
 )
 def test_the_shift_of_elec2_is_found_on_its_day_and_told_a_minute_after_it(
     tmp_path: Path, shared_data: Path, reference: int, judged: set[str]

@@ -42,6 +42,7 @@ def add(
         create_person(db, who=who, role=role, models=models, actor="admin", now=NOW, name=name, email=email)
 
 
+@SQLITE_FIRST
 def test_the_ledger_knows_a_person_by_the_id_alone(database: Database) -> None:
     add(database, "ada", Role.OPERATOR, ["loans", "cards", "loans"], name="Ada  Lovelace", email="ada@example.com")
     with database.read() as db:
@@ -103,6 +104,7 @@ def test_a_person_changed_in_the_database_is_refused_and_named(database: Databas
         assert SQL[sql] in all_differences(db)["person:ada"]
 
 
+@SQLITE_FIRST
 def test_neither_a_row_of_ones_own_nor_a_return_from_being_disabled_gives_a_right(database: Database) -> None:
     add(database, "ada", Role.ADMIN)
     with database.write() as db:
@@ -128,6 +130,7 @@ def test_neither_a_row_of_ones_own_nor_a_return_from_being_disabled_gives_a_righ
         assert person_caller(rights_of(db), find_person(db, "ada")).role is Role.ADMIN
 
 
+@SQLITE_FIRST
 def test_rights_are_changed_by_an_entry_and_put_right_by_it(database: Database) -> None:
     add(database, "ada", Role.VIEWER)
     with database.write() as db:
@@ -142,6 +145,7 @@ def test_rights_are_changed_by_an_entry_and_put_right_by_it(database: Database) 
         change_rights(db, "ada", models=["Loans!"], actor="admin", now=NOW)
 
 
+@SQLITE_FIRST
 def test_a_key_of_a_disabled_person_opens_nothing(database: Database) -> None:
     add(database, "ada", name="Ada Lovelace")
     with database.write() as db:
@@ -154,6 +158,7 @@ def test_a_key_of_a_disabled_person_opens_nothing(database: Database) -> None:
         authenticate(db, key, NOW)
 
 
+@SQLITE_FIRST
 def test_a_person_and_the_keys_of_that_person_sign_as_one(database: Database) -> None:
     with database.write() as db:
         create_key(db, name="cli", role=Role.OPERATOR, owner="Ada Lovelace", actor="admin", now=NOW)
@@ -164,6 +169,7 @@ def test_a_person_and_the_keys_of_that_person_sign_as_one(database: Database) ->
         assert third.named == "ada.lovelace"
 
 
+@SQLITE_FIRST
 def test_owners_of_an_earlier_release_become_people_who_can_do_nothing_but_hold_their_keys(database: Database) -> None:
     with database.write() as db:
         for name, owner in (("a", "Ada Lovelace"), ("b", "ADA LOVELACE"), ("c", "王伟"), ("d", None)):
@@ -184,6 +190,7 @@ def test_owners_of_an_earlier_release_become_people_who_can_do_nothing_but_hold_
     assert all((state.role, state.models) == ("viewer", ()) for state in people.values())
 
 
+@SQLITE_FIRST
 def test_a_key_expires_is_rotated_and_changes_its_role(database: Database) -> None:
     later = NOW + timedelta(hours=1)
     with database.write() as db:

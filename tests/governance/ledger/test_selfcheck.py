@@ -11,7 +11,10 @@ from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.extends import Places
 from governance.ledger.selfcheck import verify_ledger
 from governance.proof.vkey import SigningKey
+from tests.databases import SQLITE_FIRST
 from tests.governance.ledger.test_ledger import AT, append
+
+pytestmark = SQLITE_FIRST
 
 KEY = SigningKey.generate("assay.test/log")
 

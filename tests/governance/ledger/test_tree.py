@@ -19,6 +19,9 @@ from governance.ledger.tree import StoredTree, completed
 from governance.proof import merkle
 from governance.proof.vkey import SigningKey
 from governance.tables import LedgerEntry, LedgerHead, LedgerSubtree
+from tests.databases import SQLITE_FIRST
+
+pytestmark = SQLITE_FIRST
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

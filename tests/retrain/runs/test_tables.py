@@ -49,10 +49,10 @@ def small(site: Site) -> Site:
 
 @pytest.mark.parametrize(
     ("estimator", "regression"),
-    [("lightgbm", False), ("ridge", True)]
+    [("lightgbm", False)]
     + [pytest.param(n, r, marks=pytest.mark.slow) for n, r in (
-        ("xgboost", True), ("xgboost", False), ("random_forest", False), ("logistic_regression", False),
-        ("hist_gradient_boosting", True),
+        ("ridge", True), ("xgboost", True), ("xgboost", False), ("random_forest", False),
+        ("logistic_regression", False), ("hist_gradient_boosting", True),
     )],
 )  # fmt: skip
 def test_a_table_is_retrained_judged_promoted_and_served(

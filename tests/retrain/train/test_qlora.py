@@ -103,7 +103,7 @@ def test_an_evaluation_pass_does_not_change_the_gradients_of_later_steps(tiny_ba
         assert torch.equal(gradient, after[name]), name
 
 
-@pytest.mark.parametrize("given", [(4, 2), (2, 4), (1, 8)])
+@pytest.mark.parametrize("given", [(4, 2), *(pytest.param(g, marks=pytest.mark.slow) for g in ((2, 4), (1, 8)))])
 def test_the_gradient_norm_does_not_depend_on_how_a_batch_is_accumulated(
     tiny_base: Path, tmp_path: Path, given: tuple[int, int]
 ) -> None:

@@ -95,6 +95,7 @@ def test_memory_that_does_not_hold_one_row_ends_the_run_with_what_to_do(tmp_path
         trained(tmp_path, 0, Plan(8 * 64, None, compiled=False))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler warns of what it meets in libraries
 def test_a_compiler_that_fails_leaves_eager_layers_and_its_reason(tmp_path: Path) -> None:
     def broken(*_: Any, **__: Any) -> Any:
