@@ -122,7 +122,9 @@ def shape(word: str) -> Markup:
 
 def page(template: str, *, caller: Caller | None, status: int = 200, **facts: Any) -> HTMLResponse:
     """A rendered page with the headers every page carries."""
-    html = _environment().get_template(template).render(caller=caller, entries=navigation(caller, template), **facts)
+    html = (
+        _environment().get_template(template).render(caller=caller, frame_entries=navigation(caller, template), **facts)
+    )
     headers = {
         "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
         "Cache-Control": "private, no-store",

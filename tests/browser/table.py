@@ -61,6 +61,8 @@ PAGES = (
     Page("entry", "/ledger/1", "model.spec by a.lindqvist", Permission.LEDGER_READ),
     Page("search", "/search?q=support", "support-intents"),
     Page("search-nothing", "/search?q=nowhere", "Nothing was found"),
+    Page("settings", "/settings", "What is set where"),
+    Page("policies", "/settings/policies", "support-intents"),
     Page("channels", "/channels", "Channels"),
     Page("people", "/people", "People and keys", Permission.ACCESS_READ),
     Page("unknown", "/nothing/here", "Not found", status=404),
