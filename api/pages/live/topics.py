@@ -124,6 +124,8 @@ def _runs(db: Session, wanted: Sequence[Topic]) -> dict[Topic, State]:
     for run in db.scalars(select(Run).where(Run.id.in_(ids))):
         how = run.progress or {}
         token = f"{run.state} {run.attempts} {gates.get(run.id, 0)} {len(run.approvals)}"
+        if how.get("series"):  # its curves grow, and are drawn anew every ten seconds
+            token += f" {str(how.get('at'))[:18]}"
         total = how.get("steps") or None
         found[ids[run.id]] = {
             "token": token, "state": run.state, "done": how.get("step", 0), "total": total, "words": progress(run)

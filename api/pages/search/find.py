@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, false, or_, select
@@ -184,10 +184,7 @@ def _datasets(db: Session, models: list[UUID] | None, asked: str) -> Group:
         .order_by(Dataset.created_at.desc(), Dataset.id)
     )
     return _cut("Datasets", [
-        Hit(
-            f"/models/{name}/lineage?of={quote(d.digest)}", f"{name}, {d.name}",
-            f"{d.role}, {d.rows:,} rows, {_at(d.created_at)}",
-        )
+        Hit(f"/datasets/{d.id}", f"{name}, {d.name}", f"{d.role}, {d.rows:,} rows, {_at(d.created_at)}")
         for d, name in _rows(db, query)
     ])  # fmt: skip
 
