@@ -3,9 +3,11 @@
 The oldest come first. What a person may not decide is listed all the same, with the reason.
 """
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final, Literal
 from uuid import UUID
 
@@ -15,11 +17,10 @@ from sqlalchemy.orm import Session, defer
 from core.errors import AppError
 from governance.access.roles import PERMISSIONS, Caller, Permission
 from governance.access.signers import Signer
-from governance.ledger.read import ledger_entries
 from governance.policy import changes
 from governance.policy.approvals import LASTS, ApprovalRefusedError, check_other_person
 from governance.policy.stops import Stop, agreed_to_lift, standing_stops
-from governance.tables import ChangeRequest
+from governance.tables import ChangeRequest, LedgerEntry
 from monitor.site import Site
 from monitor.tables import Model, SpecRevision
 from reports.paths import without_paths
@@ -32,7 +33,8 @@ Kind = Literal["run", "limits", "change", "stop"]
 KINDS: Final[dict[Kind, str]] = {
     "run": "candidate of a run", "limits": "limits of a run", "change": "change of a spec", "stop": "stop of a model",
 }  # fmt: skip
-MOST: Final = 100  # listed of each kind
+MOST: Final = 20  # lines of one page
+MOST_RUNS: Final = 1_000  # that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,32 @@ class Inbox:
         return tuple(one for one in self.items if one.mine)
 
 
-def inbox_of(site: Site, db: Session, caller: Caller, *, model: str | None = None, most: int = MOST) -> Inbox:
-    """Everything that waits for people, of the models in the caller's scope, the oldest first; at most so many."""
+Dated = tuple[datetime, str, Callable[[], Waiting]]  # since when it waits, its id, and what makes its line
+
+
+def inbox_of(
+    site: Site, db: Session, caller: Caller, *, model: str | None = None, kind: Kind | None = None, most: int = MOST,
+    skip: int = 0,
+) -> Inbox:  # fmt: skip
+    """What waits for people, of the models in the caller's scope, the oldest first.
+
+    Args:
+        most, skip: a page of it; looking who may decide a run takes some milliseconds each.
+    """
     names: Collection[str] | None = caller.models
     if model is not None:
         names = [model] if caller.sees(model) else []
-    runs, total = _runs(site, db, caller, names, most)
-    found = [*runs, *_changes(site, db, caller, names, most), *_stops(site, db, caller, names, most)]
-    found.sort(key=lambda one: (one.since, one.id))
-    count = total + len(found) - len(runs)
-    return Inbox(tuple(found[:most]), max(0, count - most), count)
+    stops = standing_stops(db)
+    dated: list[Dated] = []
+    if kind in (None, "run", "limits"):
+        dated += _runs(site, db, caller, names, stops, kind)
+    if kind in (None, "change"):
+        dated += _changes(site, db, caller, names)
+    if kind in (None, "stop"):
+        dated += _stops(site, db, caller, names, stops)
+    dated.sort(key=lambda one: one[:2])
+    items = tuple(make() for _, _, make in dated[skip : skip + most])
+    return Inbox(items, max(0, len(dated) - skip - len(items)), len(dated))
 
 
 def acts_on(db: Session, caller: Caller, run: Run, name: str, found: Standing) -> tuple[Act, ...]:
@@ -104,37 +122,40 @@ def acts_on(db: Session, caller: Caller, run: Run, name: str, found: Standing) -
 
 
 def _runs(
-    site: Site, db: Session, caller: Caller, names: Collection[str] | None, most: int
-) -> tuple[list[Waiting], int]:
-    where = [Run.state == "awaiting_approval"]
+    site: Site, db: Session, caller: Caller, names: Collection[str] | None, stops: Mapping[str, Stop], kind: Kind | None
+) -> list[Dated]:
+    query = select(Run, Model.name).join(Model, Model.id == Run.model_id).where(Run.state == "awaiting_approval")
     if names is not None:
-        where.append(Model.name.in_(names))
-    whole = select(func.count()).select_from(Run).join(Model, Model.id == Run.model_id).where(*where)
-    query = select(Run, Model.name).join(Model, Model.id == Run.model_id).where(*where)
-    rows = db.execute(
-        query.options(defer(Run.metrics), defer(Run.evaluation)).order_by(Run.created_at).limit(most)
-    ).all()
-    ids = [run.id for run, _ in rows]
-    newest = select(GateRow.run_id, func.max(GateRow.at)).where(GateRow.run_id.in_(ids)).group_by(GateRow.run_id)
-    judged: dict[UUID, datetime] = {run_id: at for run_id, at in db.execute(newest).all()}  # noqa: C416 - rows, typed
-    stops = standing_stops(db) if rows else {}
-    found = [_run(site, db, caller, run, name, judged.get(run.id), stops.get(name)) for run, name in rows]
-    return found, db.scalar(whole) or 0
+        query = query.where(Model.name.in_(names))
+    large = (defer(Run.metrics), defer(Run.evaluation), defer(Run.config))
+    rows = db.execute(query.options(*large).order_by(Run.created_at).limit(MOST_RUNS)).all()
+    newest = select(GateRow.run_id, func.max(GateRow.at)).where(GateRow.run_id.in_([run.id for run, _ in rows]))
+    judged: dict[UUID, datetime] = {run_id: at for run_id, at in db.execute(newest.group_by(GateRow.run_id)).all()}  # noqa: C416 - rows, typed
+    told = _outside_since(db, [run.id for run, _ in rows if run.outside])
+    found: list[Dated] = []
+    for run, name in rows:
+        if kind is not None and kind != ("limits" if run.outside else "run"):
+            continue
+        since = told.get(run.id) or judged.get(run.id) or run.started_at or run.created_at
+        found.append((since, str(run.id), partial(_run, site, db, caller, run, name, since, stops.get(name))))
+    return found
 
 
-def _run(
-    site: Site, db: Session, caller: Caller, run: Run, name: str, judged: datetime | None, stop: Stop | None
-) -> Waiting:
+def _outside_since(db: Session, runs: Sequence[UUID]) -> dict[UUID, datetime]:
+    """When each of these runs last began to wait past its limits."""
+    subjects = {f"run:{run}": run for run in runs}
+    query = select(LedgerEntry.subject, LedgerEntry.entry).where(LedgerEntry.kind == "run.outside")
+    lines = db.execute(query.where(LedgerEntry.subject.in_(subjects)).order_by(LedgerEntry.index)).all()
+    return {subjects[subject]: datetime.fromisoformat(json.loads(line)["at"]) for subject, line in lines}
+
+
+def _run(site: Site, db: Session, caller: Caller, run: Run, name: str, since: datetime, stop: Stop | None) -> Waiting:
     link = f"/runs/{run.id}"
-    since = judged or run.started_at or run.created_at
-    if run.outside:
-        told = ledger_entries(db, ("run.outside",), f"run:{run.id}")
-        since = datetime.fromisoformat(told[-1]["at"]) if told else since
     try:
         standing = standing_of(db, run, site.clock.now())
     except (AppError, ValueError) as error:  # of an earlier release, or changed by hand
         why = f"the spec that the run is judged by cannot be read: {without_paths(str(error))}"
-        acts = (Act(f"{link}/approve", "Approve", "", why), Act(f"{link}/reject", "Reject", "", why))
+        acts = (Act(f"{link}/approve", "Approve", "", why), _rejection(caller, run))
         return Waiting("run", str(run.id), name, link, f"Run of {name} waits, and {why}", since, acts=acts)
     given = tuple(s.named for s in standing.counted.by)
     until = min((datetime.fromisoformat(str(a["at"])) for a in run.approvals if a.get("at")), default=None)
@@ -168,8 +189,7 @@ def _acts_on(db: Session, caller: Caller, run: Run, name: str, found: Standing, 
     else:
         why = approve or "; ".join(found.rules.blocked()) or named or approval_refused(run, found, who)
         first = Act(f"{link}/approve", "Approve", f"Approve: {_effect(run, found, version, left)}", why or None)
-    stays = f"Reject: {run.champion_version} stays champion. It cannot be undone; a new run is needed."
-    acts = [first, Act(f"{link}/reject", "Reject", stays, _lacks(caller, Permission.RUN_APPROVE))]
+    acts = [first, _rejection(caller, run)]
     if not run.outside and found.rules.attestation and not found.attested.by:
         does = (
             "Attest: records what you validated and where that can be read. It cannot be undone. Whoever started or "
@@ -178,6 +198,11 @@ def _acts_on(db: Session, caller: Caller, run: Run, name: str, found: Standing, 
         why = _lacks(caller, Permission.VALIDATE) or halted or named or attestation_refused(run, found, who)
         acts.append(Act(f"{link}/attest", "Attest", does, why, evidence=True))
     return tuple(acts)
+
+
+def _rejection(caller: Caller, run: Run) -> Act:
+    stays = f"Reject: {run.champion_version} stays champion. It cannot be undone; a new run is needed."
+    return Act(f"/runs/{run.id}/reject", "Reject", stays, _lacks(caller, Permission.RUN_APPROVE))
 
 
 def _effect(run: Run, found: Standing, version: str, left: int) -> str:
@@ -198,7 +223,7 @@ def _effect(run: Run, found: Standing, version: str, left: int) -> str:
     return f"promotes {version} to {place} at once; no further approver is needed. A promotion can be rolled back."
 
 
-def _changes(site: Site, db: Session, caller: Caller, names: Collection[str] | None, most: int) -> list[Waiting]:
+def _changes(site: Site, db: Session, caller: Caller, names: Collection[str] | None) -> list[Dated]:
     now = site.clock.now()
     query = (
         select(ChangeRequest)
@@ -209,7 +234,8 @@ def _changes(site: Site, db: Session, caller: Caller, names: Collection[str] | N
     )
     if names is not None:
         query = query.where(ChangeRequest.model.in_(names))
-    return [_change(site, db, caller, row) for row in db.scalars(query.order_by(ChangeRequest.asked_at).limit(most))]
+    rows = db.scalars(query.order_by(ChangeRequest.asked_at).limit(MOST_RUNS)).all()
+    return [(row.asked_at, str(row.id), partial(_change, site, db, caller, row)) for row in rows]
 
 
 def _change(site: Site, db: Session, caller: Caller, row: ChangeRequest) -> Waiting:
@@ -240,9 +266,14 @@ def _change(site: Site, db: Session, caller: Caller, row: ChangeRequest) -> Wait
     )  # fmt: skip
 
 
-def _stops(site: Site, db: Session, caller: Caller, names: Collection[str] | None, most: int) -> list[Waiting]:
-    standing = [(name, stop) for name, stop in standing_stops(db).items() if names is None or name in names]
-    return [_stop(site, db, caller, name, stop) for name, stop in sorted(standing, key=lambda p: p[1].at)[:most]]
+def _stops(
+    site: Site, db: Session, caller: Caller, names: Collection[str] | None, stops: Mapping[str, Stop]
+) -> list[Dated]:
+    return [
+        (stop.at, f"stop:{stop.entry}", partial(_stop, site, db, caller, name, stop))
+        for name, stop in stops.items()
+        if names is None or name in names
+    ]
 
 
 def _stop(site: Site, db: Session, caller: Caller, name: str, stop: Stop) -> Waiting:

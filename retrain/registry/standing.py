@@ -20,7 +20,7 @@ from retrain import store
 from retrain.envelope import Plan, breaches
 from retrain.limits import LimitCheck, RunFacts, allowed
 from retrain.registry.rules import Approval, Counted, Rules, RuleSet, count, missing_gates
-from retrain.tables import Run
+from retrain.tables import GateRow, Run
 
 APPROVED: Final = "run.approved"
 ATTESTED: Final = "run.attested"
@@ -93,7 +93,7 @@ def rules_of(db: Session, run: Run) -> Rules:
     now = model.revision
     if run.state in store.FINAL_STATES:  # later revisions do not reach back
         now = (run.rules or {}).get("now") or run.spec_revision
-    return Rules(start, RuleSet.of(now, store.spec_at(db, model.id, now)))
+    return Rules(start, start if now == run.spec_revision else RuleSet.of(now, store.spec_at(db, model.id, now)))
 
 
 def standing_of(db: Session, run: Run, now: datetime | None = None) -> Standing:
@@ -102,10 +102,11 @@ def standing_of(db: Session, run: Run, now: datetime | None = None) -> Standing:
         now: of a run that is open, the time at which approvals are counted; without it none has expired.
     """
     rules, starter = rules_of(db, run), starter_of(db, run)
-    judged = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run.id)}
+    gates = store.gates(db, run.id)
+    judged = {g.gate: (g.verdict, g.reason) for g in gates}
     # A run of an earlier release was judged under the rules it started with.
     under = run.rules["terms"] if run.rules else Rules(rules.start, rules.start).terms
-    covers, until = covers_of(db, run), run.finished_at or now
+    covers, until = covers_of(db, run, gates), run.finished_at or now
     recorded = {_mark(e["body"]) for e in ledger_entries(db, (APPROVED,), f"run:{run.id}")}
     given = [_approval(db, run, a, until, recorded) for a in run.approvals]
     counted = count(given, starter, rules.terms, covers)
@@ -127,10 +128,10 @@ def starter_of(db: Session, run: Run) -> Signer | None:
     return None
 
 
-def covers_of(db: Session, run: Run) -> str:
+def covers_of(db: Session, run: Run, gates: Sequence[GateRow]) -> str:
     """Digest of what an approval holds for: the candidate with its weights, and the verdicts of its gates."""
     row = store.candidate(db, run)
-    verdicts = sorted((g.gate, g.verdict) for g in store.gates(db, run.id))
+    verdicts = sorted((g.gate, g.verdict) for g in gates)
     return digest(
         {
             "run": run.id, "version": run.candidate_version, "adapter": row.adapter if row else None,
