@@ -34,7 +34,7 @@ def upgrade() -> None:
     op.create_table(
         "post_mortem",
         sa.Column("incident_id", sa.Uuid(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("happened", sa.String(), nullable=False),
         sa.Column("impact", sa.String(), nullable=False),
         sa.Column("cause", sa.String(), nullable=False),
