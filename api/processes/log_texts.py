@@ -1,10 +1,10 @@
-"""Join the texts of log records to events that were stored meanwhile, and write the counts of spans."""
+"""Join the texts of log records to events that were stored meanwhile, and write counts and outlines of spans."""
 
 import time
 from typing import Final
 
 from core.background import BackgroundThread
-from monitor.ingest.otlp import span_counts, store
+from monitor.ingest.otlp import span_counts, span_trees, store
 from monitor.ingest.otlp.given_up import give_up
 from monitor.ingest.receive import target_of
 from monitor.site import Site
@@ -25,8 +25,9 @@ class TextJoiner(BackgroundThread):
         self._gave_up = -GIVE_UP_EVERY_S  # on the monotonic clock
 
     def step(self) -> None:
-        """Write the counts of spans, and join what waits for stored events of every model."""
+        """Write counts and outlines of spans, and join what waits for stored events of every model."""
         span_counts.write(self._site, self._site.clock.now())
+        span_trees.write(self._site, self._site.clock.now())
         with self._site.database.read() as db:
             waiting = store.models_waiting(db)
         for model in waiting:
@@ -40,6 +41,7 @@ class TextJoiner(BackgroundThread):
         """As every thread; what was counted last is written."""
         super().stop(limit_s)
         span_counts.write(self._site, self._site.clock.now())
+        span_trees.write(self._site, self._site.clock.now())
 
     def _join(self, model: str) -> None:
         from monitor.ingest.otlp import span_texts  # loads polars, which an idle service does without

@@ -18,6 +18,7 @@ from governance.ledger.read import ledger_entries
 from governance.verify.lake import REWRITE, LeafList
 from monitor import store
 from monitor.events import wal_damage, wal_records
+from monitor.ingest.otlp import span_trees
 from monitor.ingest.otlp.given_up import forget_texts
 from monitor.lake.errors import FileReplacedError
 from monitor.lake.snapshot import DataFile, Snapshot
@@ -122,6 +123,7 @@ def _remember_ids(site: Site, case: Case, hits: pl.DataFrame) -> None:
     with site.database.write() as db:
         erasure.remember(db, case, "ids", found)
         forget_texts(db, store.model(db, case.model), list(found))
+        span_trees.forget(db, list(found))
 
 
 def _replace_file(site: Site, case: Case, table: LakeTable, file: DataFile, seqs: Sequence[int]) -> None:

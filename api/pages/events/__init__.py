@@ -4,6 +4,6 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages.events import decisions, event, explorer
+from api.pages.events import decisions, event, explorer, traces
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (decisions.router, explorer.router, event.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (decisions.router, explorer.router, event.router, traces.router)

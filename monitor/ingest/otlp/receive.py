@@ -14,7 +14,7 @@ from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.ndjson import Rejection
-from monitor.ingest.otlp import mlflow, span_counts, span_texts
+from monitor.ingest.otlp import mlflow, span_counts, span_texts, span_trees
 from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluated_event, evaluations_of
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.kinds import is_carrier, kind_of, says_gen_ai
@@ -111,7 +111,7 @@ def _store(
     matched: set[int] = set()  # evaluation spans whose event belongs to one of the models
     unmatched: dict[int, str] = {}
     merged: Counter[str] = Counter()
-    taken: set[int] = set()
+    taken: dict[int, list[str]] = {}  # the models that took a span, by its number
     repeated = 0
     traces = by_trace(spans)
     for mapping in mappings:
@@ -127,7 +127,8 @@ def _store(
             texts += stored.texts
             event_of = stored.event_of
         own = {span.number for span in selected}
-        taken |= own
+        for number in own:
+            taken.setdefault(number, []).append(mapping.events.spec.model)
         if mapping.outcomes is None:
             continue
         evaluated = [
@@ -148,7 +149,9 @@ def _store(
         matched |= {span.number for _, span, _ in evaluated} - reasons.keys()
         unmatched.update((number, reason) for number, reason in reasons.items() if number not in own)
     verdict.refused.update((number, reason) for number, reason in unmatched.items() if number not in matched)
-    _count(verdict, mappings[0].traces.service, mappings, spans, taken, matched, merged, repeated)
+    service = mappings[0].traces.service
+    span_trees.keep(site, service, traces, taken)
+    _count(verdict, service, mappings, spans, {*taken}, matched, merged, repeated)
     return texts
 
 

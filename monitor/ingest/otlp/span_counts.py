@@ -112,14 +112,14 @@ def write(site: Site, now: datetime) -> None:
 
 def counts(site: Site, db: Session, services: Iterable[str] | None = None) -> dict[Key, int]:
     """Spans by service and result, of the given services or all, with what this process has not written yet."""
-    wanted = None if services is None else {_stored_name(service) for service in services}
+    wanted = None if services is None else {stored_name(service) for service in services}
     found: Counter[Key] = Counter()
     for row in db.scalars(select(SpanCount)):
         found[row.service, row.result] += row.spans
     pending = _pending(site)
     with pending.lock:
         for (service, result), spans in pending.spans.items():
-            found[_stored_name(service), result] += spans
+            found[stored_name(service), result] += spans
     return {key: spans for key, spans in sorted(found.items()) if wanted is None or key[0] in wanted}
 
 
@@ -131,7 +131,7 @@ def _add_unmapped(db: Session, found: Counter[str]) -> None:
 
 def _add(db: Session, found: Counter[Key], now: datetime) -> None:
     for (service, result), spans in found.items():
-        name = _stored_name(service)
+        name = stored_name(service)
         mine = (SpanCount.service == name, SpanCount.result == result)
         changed = db.execute(update(SpanCount).where(*mine).values(spans=SpanCount.spans + spans, last_at=now))
         if not changed.rowcount:  # type: ignore[attr-defined]  # of a cursor
@@ -139,5 +139,6 @@ def _add(db: Session, found: Counter[Key], now: datetime) -> None:
             db.flush()
 
 
-def _stored_name(service: str) -> str:
+def stored_name(service: str) -> str:
+    """A name of a service as tables hold it."""
     return "".join(c if c.isprintable() else "?" for c in service[:_MAX_SERVICE_CHARS])

@@ -52,3 +52,14 @@ class SpanCount(Keyed, Base):
     result: Mapped[str] = mapped_column(String(32))  # one of monitor.ingest.otlp.verdict.RESULTS, or CUT
     spans: Mapped[int] = mapped_column(BigInteger)
     last_at: Mapped[datetime]
+
+
+class TracePart(Keyed, Base):
+    """The outlines of the spans of one trace that a service sent within two seconds; no texts (`span_trees`)."""
+
+    __tablename__ = "trace_part"
+
+    service: Mapped[str] = mapped_column(String(300))
+    trace_id: Mapped[str] = mapped_column(String(64), index=True)
+    received_at: Mapped[datetime] = mapped_column(index=True)
+    spans: Mapped[list[Any]]
