@@ -42,12 +42,12 @@ class SpanRow:
 
 
 def tree_rows(
-    spans: "Sequence[OutlinedSpan]", events: "Mapping[str | None, TraceEvent]", caller: Caller
+    spans: "Sequence[OutlinedSpan]", events: "Mapping[str, TraceEvent]", caller: Caller
 ) -> list[SpanRow]:  # fmt: skip
     """The spans, each below its parent, siblings by time. What models outside the caller's scope took is unnamed."""
     by_id = {span.span_id: span for span in spans}
     below: dict[str, list[OutlinedSpan]] = {}
-    roots = []
+    roots: list[OutlinedSpan] = []
     for span in sorted(spans, key=lambda s: (s.start or s.end, s.span_id)):
         known = span.parent_id in by_id and span.parent_id != span.span_id
         (below.setdefault(span.parent_id, []) if known else roots).append(span)
