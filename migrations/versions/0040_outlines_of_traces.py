@@ -1,13 +1,13 @@
 """outlines of traces
 
-Deploy: before the code. Follows 0038.
+Deploy: before the code. Follows 0039.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0039"
-down_revision = "0038"
+revision = "0040"
+down_revision = "0039"
 branch_labels = None
 depends_on = None
 
