@@ -152,7 +152,11 @@ def _trigger(base: doc.AuditReport, decision: doc.DecisionLine | None) -> doc.Re
     if decision is None:
         return doc.ReportSection(title="Trigger", text=("Its decision is not recorded.",))
     rows = (
-        (str(t.get("name")).replace("_", " "), "fired" if t.get("fire") else "did not", str(t.get("reason") or ""))
+        (
+            str(t.get("name")).replace("_", " "),
+            "fired" if t.get("fire") else "did not",
+            brief_words(str(t.get("reason") or ""), ()),
+        )
         for t in decision.triggers
     )
     held = held_words(decision.triggers, decision.blocked_by)

@@ -32,6 +32,7 @@ from retrain.registry.card import card_of
 from retrain.tables import ModelVersion
 
 FORMAT: Final = "assay-model-card/1"
+EVERY: Final = "Counted over every window of its time, whichever version answered in it."
 TITLE: Final = "Model card"
 
 
@@ -65,7 +66,7 @@ def model_card(site: Site, db: Session, row: Report) -> doc.SectionsReport:
             measures_table("KPIs of its windows", kpi, "No KPI was measured of it in service."),
             alerts_table(base.alerts, "No alert was open in its time."),
         )),
-        doc.ReportSection(title="Groups", text=(base.fair.sentence,), tables=(
+        doc.ReportSection(title="Groups", text=(base.fair.sentence, EVERY), tables=(
             disparities_table(base.fair), *group_tables(base.fair))),
         doc.ReportSection(title="Limits", text=tuple(card["limits"]) or ("No limit is recorded.",),
                           supply=("conditions under which it must not be relied on",)),
@@ -96,7 +97,9 @@ def _sentence(card: Mapping[str, Any], line: doc.TrainedLine, promotions: list[d
         made = f"trained in run {line.run[:8]} on {rows:,} rows"
     stage = {"champion": "in service", "retired": "no longer in service"}.get(card["stage"], f"stage {card['stage']}")
     by = promotions[-1].approved if promotions else ()
-    approved = f"approved by {', '.join(a.who for a in by)}" if by else "nobody's approval is recorded"
+    approved = f"approved by {', '.join(a.who for a in by)}" if by else "no approval is recorded"
+    if not by and promotions and promotions[-1].needed == 0:
+        approved = "no approval was asked for"
     return f"Version {card['version']} of {card['model']} is {stage}: {made}; {approved}."
 
 

@@ -4,11 +4,12 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from governance.tables import Erasure
 from monitor.site import Site
-from monitor.tables import Incident, Model
+from monitor.tables import Incident, Model, Window
 from reports.errors import ReportSubjectError
 from reports.kinds.base import About
 from retrain import store as retrained
@@ -34,7 +35,9 @@ def version_of(site: Site, db: Session, model: Model, subject: str | None) -> Ab
     if found is None:
         known = ", ".join(v.version for v in retrained.versions(db, model.id)[:NAMED]) or "none is registered"
         raise ReportSubjectError("model_card", "version", subject, f"name a version of {model.name}: {known}")
-    begin = found.created_at  # its run began before it was there
+    begin = found.created_at  # its run began before it was there, and events that are sent late before that
+    windows = db.execute(select(Window.from_ts, Window.versions).where(Window.model_id == model.id))
+    begin = min([begin, *(start for start, versions in windows if found.version in versions)])
     if found.run_id is not None:
         begin = min(begin, retrained.run(db, found.run_id).created_at)
     return _about(found.version, begin, _end_of(found, site.clock.now()))
