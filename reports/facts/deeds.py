@@ -32,7 +32,10 @@ DONE: Final[Mapping[str, tuple[str, str]]] = {
 }  # fmt: skip
 DIGESTS: Final = ("description", "reason", "text", "note", "reference")  # fields that hold a digest of what was written
 HEX: Final = 64  # characters of a digest
-WRITTEN: Final = ("commented", "assigned", "snoozed", "muted")  # kinds of notes that people make of an incident
+WRITTEN: Final[Mapping[str, str]] = {  # kinds of notes that people make of an incident, in words
+    "commented": "commented on", "assigned": "assigned", "snoozed": "snoozed", "muted": "muted", "linked": "linked to",
+    "unlinked": "took apart from", "merged": "merged into", "post_mortem": "wrote the post-mortem of",
+}  # fmt: skip
 
 
 def deed_lines(
@@ -115,7 +118,7 @@ def _of_alerts(
         if n.kind in WRITTEN and n.actor != SYSTEM_ACTOR:
             digest = said.digest(n.text)
             entry = citations.find(f"incident.{n.kind}", n.incident_id, digest)
-            line = _deed(n.kind, f"incident {str(n.incident_id)[:8]}", n.actor, n.at, n.text, entry)
+            line = _deed(WRITTEN[n.kind], f"incident {str(n.incident_id)[:8]}", n.actor, n.at, n.text, entry)
             found.append(line if entry is None else line.model_copy(update={"digest": digest}))
     return found
 

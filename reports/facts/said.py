@@ -17,6 +17,10 @@ class SaidBy:
         self._key = subject_key
 
     def words(self, texts: Sequence[str | None]) -> list[str]:
+        """Each text in a line of at most `LONGEST` characters, as `whole` has it."""
+        return [_short(text) for text in self.whole(texts)]
+
+    def whole(self, texts: Sequence[str | None]) -> list[str]:
         """Each text with addresses, telephone, card and account numbers and secrets replaced by markers."""
         import polars as pl
 
@@ -24,7 +28,7 @@ class SaidBy:
 
         kept = [" ".join((text or "").split()) for text in texts]
         done = redacted_texts(pl.Series(kept, dtype=pl.String), RULES, redaction_key(self._key))
-        return [_short(without_paths(text or "")) for text in done]
+        return [str(without_paths(text or "")) for text in done]
 
     def digest(self, text: str) -> str:
         """What the ledger holds in place of a text that may name people (`monitor.alerts.actions`)."""

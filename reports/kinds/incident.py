@@ -8,11 +8,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from monitor.alerts import serious, store
+from monitor.alerts import post_mortems, serious, store
 from monitor.alerts.tables import SeriousIncident
 from monitor.site import Site
 from monitor.tables import Incident, IncidentNote
 from reports import document as doc
+from reports import store as store_of_reports
+from reports.facts.citations import Citations
 from reports.facts.said import SaidBy
 from reports.kinds.listings import alerts_table, deeds_table, measures_table, promotions_table, table
 from reports.kinds.made import base_of, fact, sections_report
@@ -48,6 +50,7 @@ def incident_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
             title="Alerts", tables=(alerts_table(mine, "No alert belongs to it: a person declared it."),)
         ),
         doc.ReportSection(title="What people did", tables=(deeds_table(deeds, "Nobody has answered it yet."),)),
+        _post_mortem(db, base, incident, said, now),
         doc.ReportSection(
             title="Around it",
             text=(
@@ -145,6 +148,33 @@ def _clock(alone: SeriousIncident | None, said: SaidBy, now: datetime) -> doc.Re
             ),
         ),
         supply=("the causal link, and what the provider did about it",),
+    )  # fmt: skip
+
+
+def _post_mortem(
+    db: Session, base: doc.AuditReport, incident: Incident, said: SaidBy, now: datetime
+) -> doc.ReportSection:
+    """The newest version that was written up to a time."""
+    found = next((row for row in post_mortems.versions(db, incident.id) if row.written_at <= now), None)
+    if found is None:
+        return doc.ReportSection(
+            title="Post-mortem", text=("None has been written yet.",),
+            supply=("what happened, what it cost, why, what was done and what will change: on the incident's page",),
+        )  # fmt: skip
+    head = base.checkpoint.size if base.checkpoint else None
+    cited = Citations(store_of_reports.entries(db, [f"model:{base.identity.model}"], head))
+    parts = list(post_mortems.WORDS)
+    texts = said.whole([getattr(found, name) for name in parts])
+    return doc.ReportSection(
+        title="Post-mortem",
+        facts=(
+            fact("Version", found.version, type="count"), fact("Written by", found.author),
+            fact("Written", found.written_at.isoformat(), type="time"),
+            fact("Digest of the texts", found.digest, type="digest",
+                 entry=cited.find("incident.post_mortem", found.digest, incident.id)),
+            *(fact(post_mortems.WORDS[name], text or None, reason="nobody can say yet")
+              for name, text in zip(parts, texts, strict=True)),
+        ),
     )  # fmt: skip
 
 

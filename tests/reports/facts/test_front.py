@@ -119,12 +119,12 @@ def test_the_first_page_has_the_facts_that_answer_its_questions(site: Site, stor
     assert by_version["v2"].base.reason == "nobody declared it"
     assert by_version["v1"].reason is not None
     assert {(d.did, d.who) for d in front.deeds} == {
-        ("acknowledged", "j.park"), ("resolved", "j.park"), ("approved run", "m.ortiz"), ("commented", "j.park"),
+        ("acknowledged", "j.park"), ("resolved", "j.park"), ("approved run", "m.ortiz"), ("commented on", "j.park"),
         ("changed the spec of", "a.lindqvist"),
     }  # fmt: skip
     assert all(ADDRESS not in (d.reason or "") for d in front.deeds)
     assert any((d.reason or "").startswith("told [email:") for d in front.deeds), [d.reason for d in front.deeds]
-    assert all(d.entry is not None for d in front.deeds if d.did != "commented")
+    assert all(d.entry is not None for d in front.deeds if d.did != "commented on")
     assert front.worst is not None
     assert (front.worst.metric, front.worst.n) == ("equalized_odds_difference", 16320)
     assert front.verify == f"assay verify BUNDLE.zip --key {site.keys.vkey}"

@@ -16,7 +16,7 @@ from governance.access.api_keys import first_admin
 from governance.policy.holds import add_hold
 from governance.tables import Erasure
 from governance.verify.bundle import verify_bundle_bytes
-from monitor.alerts import serious
+from monitor.alerts import post_mortems, serious
 from monitor.site import Site
 from monitor.tables import Alert, Model
 from reports import service
@@ -64,6 +64,9 @@ def subjects(site: Site, story: Story) -> dict[str, str]:
             site, db, "support-intents", "ann", kind="other", aware_at=END, headline="wrong queue",
             description=f"A customer, {ADDRESS}, was sent away.", incident_id=incident,
         )  # fmt: skip
+        post_mortems.write(
+            site, db, incident, "ann", post_mortems.PostMortemText(happened="new words", cause=f"{ADDRESS} wrote them")
+        )
         add_hold(db, "support-intents", begin=None, end=None, subject=None, reason="a claim", actor="ann", now=START)
         return {
             "dossier": str(story.run_id), "incident": str(incident), "model_card": "v2", "erasure": str(erased.id),
@@ -139,6 +142,8 @@ def _follows_the_run(report: SectionsReport, story: Story) -> None:
 def _has_its_clock(report: SectionsReport, story: Story) -> None:
     found = facts(report)
     assert found["Clock"] == "running"
+    assert (found["What happened"], found["Impact"], found["Version"]) == ("new words", None, 1)
+    assert next(f.entry for s in report.sections for f in s.facts if f.name == "Digest of the texts") is not None
     assert found["Tell an authority by"] == (END + timedelta(days=15)).isoformat()
     assert found["Time left, hours"] == 15 * 24 - 3.0
     assert [a.id for a in report.alerts] == [str(story.alert_id)], "the other incident's alert is left out"
