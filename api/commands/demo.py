@@ -1,6 +1,7 @@
 """`assay demo`: the whole loop in a few minutes, on generated or on your own labelled messages."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,10 @@ def demo(
         Path | None, typer.Option(help="labelled messages for the test, never trained on; required with --train")
     ] = None,
     seed: Annotated[int, typer.Option(help="seed of the split, the traffic and the training")] = 0,
+    serve: Annotated[
+        bool, typer.Option(help="leave the filled installation open in a browser afterwards, until Ctrl-C")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of --serve; 0 takes a free one")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
     """Train, serve, drift, detect, retrain with QLoRA, gate, promote, report. Exit 0 only if the loop closed."""
@@ -49,7 +54,27 @@ def demo(
     if as_json:
         emit_json(facts)
     else:
-        _closing_table(facts)
+        _closing_table(facts, serve=serve)
+    if serve:
+        _serve(facts, port)
+
+
+def _serve(facts: dict[str, Any], port: int) -> None:
+    """Leave the installation open until somebody ends it; its address and key go where a person reads them."""
+    from api.demo.processes import Service
+
+    service = Service(Path(facts["home"]), port)
+    try:
+        service.wait_until_ready()
+        errors.print(
+            f"\nOpen {service.url} and sign in with this key (an operator's, shown this once):", soft_wrap=True
+        )
+        errors.print(f"  {facts['page_key']}", markup=False, soft_wrap=True)
+        errors.print("Ctrl-C ends the service; the folder stays.")
+        with suppress(KeyboardInterrupt):
+            service.wait()
+    finally:
+        service.stop()
 
 
 def _next_folder(folder: Path) -> Path:
@@ -61,7 +86,7 @@ def _next_folder(folder: Path) -> Path:
     return made
 
 
-def _closing_table(facts: dict[str, Any]) -> None:
+def _closing_table(facts: dict[str, Any], *, serve: bool) -> None:
     table = Table(title="\nThe loop closed", title_justify="left", show_edge=False)
     table.add_column("accuracy")
     table.add_column("value", justify="right")
@@ -85,9 +110,12 @@ def _closing_table(facts: dict[str, Any]) -> None:
     for kind, path in facts["files"].items():
         console.print(f"  {kind:5} {path}", markup=False, soft_wrap=True)
     console.print(f"  pages .venv/bin/assay serve --home {facts['home']}", markup=False, soft_wrap=True)
-    console.print(
-        f"        sign in with {facts['page_key']} (an operator's key, shown this once)", markup=False, soft_wrap=True
-    )
+    if not serve:
+        console.print(
+            f"        sign in with {facts['page_key']} (an operator's key, shown this once)",
+            markup=False,
+            soft_wrap=True,
+        )
     key = f"--key {facts['home']}/keys/ledger.vkey"
     console.print(f"  check .venv/bin/assay verify {facts['files']['zip']} {key}", markup=False, soft_wrap=True)
     size = f"{facts['events']} events, {facts['windows']} windows"

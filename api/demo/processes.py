@@ -83,11 +83,12 @@ def predict(texts: Sequence[str], models: Sequence[Mapping[str, Any]]) -> pl.Dat
 class Service:
     """`assay serve` as a child process on a free port; it gets ready while its caller does something else."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, port: int = 0) -> None:
+        """`port`: to listen on; 0 takes a free one."""
         self._log = (home.parent / "service.log").open("a")
         environment = isolated({k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")}) | OFFLINE
         self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            _command("api.cli", "serve", "--home", str(home), "--port", "0", "--json"),
+            _command("api.cli", "serve", "--home", str(home), "--port", str(port), "--json"),
             env=environment, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
         self._home, self.url, self.admin_key = home, "", ""
@@ -99,8 +100,12 @@ class Service:
         if not line:
             raise ProcessError(f"the service did not start; see {self._log.name}", home=str(self._home))
         ready = json.loads(line)
-        self.url, self.admin_key = ready["url"], ready["admin_key"]
+        self.url, self.admin_key = ready["url"], ready.get("admin_key", "")  # the key is told at the first start
         threading.Thread(target=self._child.stdout.read, daemon=True).start()
+
+    def wait(self) -> None:
+        """Until the service ends."""
+        self._child.wait()
 
     def stop(self) -> None:
         self._child.terminate()

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
@@ -14,6 +16,7 @@ from api.pages.models import store
 from api.pages.models.summary import head_of
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
+from monitor import store as monitor_store
 from monitor.profile.coding import DERIVED_PARTS
 from monitor.service import current_spec
 from monitor.spec.columns import Column
@@ -94,10 +97,21 @@ def columns_page(
     shap = store.newest_of_monitor(db, window.id, "attribution") if window is not None else ()
     found = [line for line in column_lines(spec, window, faults, shap) if _matches(line, asked)]
     _sort(found, asked)
+    attributions = newest_attributions(db, model.id) if spec.monitors.attribution else None
     return page(
         "models/columns.html", caller=caller, model=model, spec=spec, head=head_of(site, db, current), window=window,
-        attributed=bool(shap), listed=asked.listed(found[asked.offset : asked.offset + asked.limit], len(found)),
+        attributed=bool(shap), attributions=attributions, listed=asked.listed(found[asked.offset : asked.offset + asked.limit], len(found)),
     )  # fmt: skip
+
+
+def newest_attributions(db: Session, model: UUID) -> dict[str, Any] | None:
+    """What the newest explained window says of attributions as a whole, by both rules; None where none is explained."""
+    drift = store.newest_number(db, model, "attribution_drift")
+    if drift is None:
+        return None
+    here = {m.metric: m for m in monitor_store.window_measurements(db, drift.window_id, monitor="attribution")}
+    pairs = (drift.details.get("interactions") or {}).get("pairs") or []
+    return {"drift": drift, "ndcg": here.get("attribution_ndcg"), "pairs": pairs}
 
 
 def _matches(line: ColumnLine, asked: Asked) -> bool:

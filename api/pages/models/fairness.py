@@ -7,25 +7,23 @@ from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
-from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
 from api.http.fairness import FairnessAsked, fairness_for
 from api.http.protected import causes_for, flips_for
+from api.pages.models.fairness_chart import disparities_chart, groups_chart, height_of
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.service import current_spec
-from reports.charts.svg import timeline_svg
 from reports.facts.fairness_chart import fairness_timeline, shown_rates
 from reports.fairness import CellLine, FairnessAnswer
 from retrain import store as retrain_store
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Text = Annotated[str | None, Query(max_length=1000)]
-WIDE, NARROW = 1072, 358
 
 
 @router.get("/models/{name}/fairness")
@@ -39,11 +37,11 @@ def fairness_page(
     spec = current_spec(site, db, name).spec
     found = fairness_for(site, db, caller, name, FairnessAsked(begin, end, by, depth, positive, metric))
     drawn = fairness_timeline(found)
-    wide, narrow = (Markup(timeline_svg(drawn, width=w)) if drawn else "" for w in (WIDE, NARROW))  # noqa: S704 - our own drawing; Vega escapes labels
     chosen = {"by": by, "depth": depth, "positive": positive, "metric": metric}
     whole = {"from": found.start.isoformat(), "to": found.end.isoformat(), **{k: v for k, v in chosen.items() if v}}
     return page(
-        "models/fairness.html", caller=caller, fair=found, wide=wide, narrow=narrow, data=drawn is not None,
+        "models/fairness.html", caller=caller, fair=found, chart=disparities_chart(drawn) if drawn else None,
+        height=height_of(len(drawn.panels), 116) if drawn else 0,
         by_groups=_tables(found),
         asked=_asked(found, by, metric), columns=spec.with_role("protected"),
         metrics=sorted({rule.metric for rule in spec.monitors.fairness} | {d.metric for d in found.disparities}),
@@ -64,10 +62,10 @@ def _causes(caller: Caller, db: Session, name: str, found: FairnessAnswer) -> di
     }  # fmt: skip
 
 
-def _tables(found: FairnessAnswer) -> list[tuple[str, list[CellLine], tuple[str, ...]]]:
-    """The groups by what forms them, each with the rates that its table shows; JSON and CSV have all rates."""
+def _tables(found: FairnessAnswer) -> list[tuple[str, list[CellLine], tuple[str, ...], dict[str, Any] | None]]:
+    """The groups by what forms them, each with the rates that its table shows, and a chart; JSON and CSV have all."""
     parted = [(by, list(cells)) for by, cells in groupby(found.groups, key=lambda cell: cell.by)]
-    return [(by, cells, shown_rates(cells)) for by, cells in parted]
+    return [(by, cells, rates := shown_rates(cells), groups_chart(cells, rates)) for by, cells in parted]
 
 
 def _asked(found: FairnessAnswer, by: str | None, metric: str | None) -> dict[str, Any]:

@@ -276,6 +276,13 @@ def newest_of_monitor(db: Session, window: UUID, monitor: str) -> Sequence[Measu
     return db.scalars(query.where(Measurement.segment == "", Measurement.column != "")).all()
 
 
+def newest_number(db: Session, model: UUID, metric: str) -> Measurement | None:
+    """The newest measurement of a metric of all columns together."""
+    query = select(Measurement).where(Measurement.model_id == model, Measurement.metric == metric)
+    query = query.where(Measurement.column == "", Measurement.segment == "")
+    return db.scalars(query.order_by(Measurement.to_ts.desc()).limit(1)).first()
+
+
 def neighbours(db: Session, window: Window) -> tuple[UUID | None, UUID | None]:
     """The windows of the same length before and after one."""
     query = select(Window.id).where(Window.model_id == window.model_id, Window.scale == window.scale)
