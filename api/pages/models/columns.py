@@ -100,7 +100,8 @@ def columns_page(
     attributions = newest_attributions(db, model.id) if spec.monitors.attribution else None
     return page(
         "models/columns.html", caller=caller, model=model, spec=spec, head=head_of(site, db, current), window=window,
-        attributed=bool(shap), attributions=attributions, listed=asked.listed(found[asked.offset : asked.offset + asked.limit], len(found)),
+        attributed=bool(shap), attributions=attributions,
+        listed=asked.listed(found[asked.offset : asked.offset + asked.limit], len(found)),
     )  # fmt: skip
 
 

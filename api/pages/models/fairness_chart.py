@@ -56,7 +56,7 @@ def _panel(panel: Panel, domain: Sequence[int]) -> Vega:
 def groups_chart(cells: Sequence[CellLine], rates: Sequence[str]) -> Vega | None:
     """The rates of the largest groups with their intervals, one panel a rate; None where no rate has a value."""
     largest = sorted(cells, key=lambda cell: -cell.n)[:MOST_GROUPS]
-    panels = []
+    panels: list[Vega] = []
     for rate in rates:
         rows = [
             {"group": cell.group[:40], "n": r.n, "v": short(r.value), "small": cell.small,
