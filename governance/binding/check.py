@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from sqlalchemy import func, inspect, select
 from sqlalchemy.orm import Session
@@ -15,7 +16,9 @@ from governance.binding.values import bound_tables, table_of
 from governance.proof import merkle
 from governance.tables import LedgerBinding, LedgerEntry
 from governance.verify.findings import Finding
-from governance.verify.rows import KINDS, ExpectedRows, Key, RowState, differences, encode, extra, missing
+from governance.verify.rows import KINDS, SPLIT, ExpectedRows, Key, RowState, differences, encode, extra, missing
+
+AT_ONCE: Final = 20_000_000  # bytes of leaves, as they are packed, of one part: about 200,000 rows
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,40 @@ class RowsVerdict:
         )
 
 
-def check_rows(db: Session) -> RowsVerdict:
-    """Compare all bound tables with the ledger; the ledger itself is verified elsewhere."""
+def check_rows(db: Session, at_once: int = AT_ONCE) -> RowsVerdict:
+    """Compare all bound tables with the ledger; the ledger itself is verified elsewhere.
+
+    Args:
+        at_once: bytes of packed leaves of one round: more rows than they bind are held against the ledger in several.
+    """
     tables = bound_tables()
     there = inspect(db.connection())
     if not there.has_table(LedgerBinding.__tablename__):
         return RowsVerdict(_lost_leaves(db))  # without such entries of an earlier release: verifying migrates nothing
-    expected = expected_rows(db)
-    if expected.since is None and not expected.findings:
-        return RowsVerdict()
-    checked = _Check(expected)
-    for name, mapper in tables.items():
-        if there.has_table(name):
-            columns = frozenset(column["name"] for column in there.get_columns(name))
-            checked.table(name, stored_rows(db, mapper, columns))
-    checked.unread()
-    return checked.verdict()
+    parts = 1 + (db.scalar(select(func.sum(func.length(LedgerBinding.leaves)))) or 0) // at_once
+    verdicts = []
+    for part in range(parts):
+        expected = expected_rows(db, part, parts)
+        if expected.since is None and not expected.findings:
+            return RowsVerdict()
+        checked = _Check(expected)
+        for name, mapper in tables.items():
+            if there.has_table(name) and (part == 0 or name == SPLIT):
+                columns = frozenset(column["name"] for column in there.get_columns(name))
+                checked.table(name, stored_rows(db, mapper, columns, partial(expected.mine, name)))
+        checked.unread()
+        verdicts.append(checked.verdict())
+        del expected, checked  # before the next part is read
+    return _together(verdicts)
+
+
+def _together(verdicts: Sequence[RowsVerdict]) -> RowsVerdict:
+    """One verdict over all parts; what is wrong with the entries themselves is found in each, and said once."""
+    first, *others = verdicts
+    findings = [*first.findings, *(f for one in others for f in one.findings if not f.what.startswith("rows."))]
+    about = {finding: told for one in verdicts for finding, told in one.about.items()}
+    rows, found = sum(one.rows for one in verdicts), sum(one.found for one in verdicts)
+    return RowsVerdict(tuple(findings), rows, found, first.since, about)
 
 
 def _lost_leaves(db: Session) -> tuple[Finding, ...]:
@@ -69,9 +90,9 @@ def _lost_leaves(db: Session) -> tuple[Finding, ...]:
     return (Finding("rows.leaves", name, f"the leaves of {count} entries", "no such table"),) if count else ()
 
 
-def expected_rows(db: Session) -> ExpectedRows:
-    """What all entries together say of each row."""
-    expected = ExpectedRows()
+def expected_rows(db: Session, part: int = 0, parts: int = 1) -> ExpectedRows:
+    """What all entries together say of each row, or of the rows of one part (`ExpectedRows`)."""
+    expected = ExpectedRows(part=part, parts=parts)
     for index, line, leaf, packed in binding_entries(db, KINDS):
         try:
             if merkle.leaf_hash(line.encode()).hex() != leaf:

@@ -1,6 +1,6 @@
 """Read bound rows as the database stores them: a value in a form that Assay never writes is seen, not raised."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -14,12 +14,13 @@ BATCH: Final = 2000
 
 
 def stored_rows(
-    db: Session, mapper: Mapper[Any], there: Set[str] | None = None
+    db: Session, mapper: Mapper[Any], there: Set[str] | None = None, wanted: Callable[[str], bool] | None = None
 ) -> Iterator[tuple[Key, dict[str, Any]]]:
     """Each row of a table: its key, and its bound values as JSON in order of the column's name.
 
     Args:
         there: columns that the database has, which may be of an earlier release; what it lacks is null. None: all.
+        wanted: whether a row, by its id, is wanted; None: every row is.
     """
     dialect = db.get_bind().dialect.name
     if dialect == "postgresql":
@@ -38,6 +39,8 @@ def stored_rows(
     count = len(keys)
     for row in db.execute(query, execution_options={"yield_per": BATCH}):
         ident = "/".join(str(rules[name](value)) for name, value in zip(keys, row[:count], strict=True))
+        if wanted is not None and not wanted(ident):
+            continue
         values = {
             name: None if value is None else rule(value)
             for (name, rule), value in zip(read, row[count:], strict=True)

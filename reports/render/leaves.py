@@ -1,7 +1,7 @@
 """The leaves of the rows that a report prints, for the bundle: `governance.verify.printed` says what they are."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,18 +26,35 @@ def printed_leaves(db: Session, report: Mapping[str, Any]) -> bytes:
     Args:
         report: the report's document as JSON; `bound.entries` says how many entries it was gathered under.
     """
-    found = [(i, json.loads(line), packed) for i, line, _, packed in binding_entries(db, KINDS) if packed is not None]
-    found = [(index, entry, packed) for index, entry, packed in found if index < report["bound"]["entries"]]
+    until = int(report["bound"]["entries"])
     expected = ExpectedRows()
-    for index, entry, packed in found:
-        expected.add(index, entry["at"], entry["kind"], entry["body"], packed)
+    for index, entry, leaves in _entries(db, until):
+        for leaf in leaves:
+            if _wanted(leaf):
+                expected.take(index, entry["kind"], leaf)
     keys = printed_keys(report, expected.rows)
+    del expected
     lines = []
-    for index, _, packed in found:
-        leaves = [_shown(leaf, keys) for leaf in unpack(packed)]
-        if any(leaf.count(" ") > 1 for leaf in leaves):
-            lines.append(canonical({"entry": index, "leaves": leaves}) + b"\n")
+    for index, _, leaves in _entries(db, until):
+        shown = [_shown(leaf, keys) for leaf in leaves]
+        if any(leaf.count(" ") > 1 for leaf in shown):
+            lines.append(canonical({"entry": index, "leaves": shown}) + b"\n")
     return b"".join(lines)
+
+
+def _entries(db: Session, until: int) -> Iterator[tuple[int, dict[str, Any], list[str]]]:
+    """The entries that bind rows, up to where the report was gathered, with their leaves."""
+    for index, line, _, packed in binding_entries(db, KINDS):
+        if packed is not None and index < until:
+            yield index, json.loads(line), unpack(packed)
+
+
+def _wanted(leaf: str) -> bool:
+    """Whether a leaf may be of a row that a report prints: most measurements are of columns, and none prints those."""
+    op, table, _, values = leaf.split(" ", 3)
+    if table != "measurement" or op not in ("+", "="):
+        return True
+    return '"monitor":"kpi"' in values or '"monitor":"fairness"' in values
 
 
 def counts_members(db: Session, report: Mapping[str, Any]) -> dict[str, bytes]:

@@ -78,6 +78,17 @@ def test_a_row_that_was_changed_by_sql_is_named(site: Site, story: Story) -> Non
 
 
 @SQLITE_FIRST
+def test_rows_are_held_in_rounds_with_the_same_verdict(site: Site, story: Story) -> None:
+    outside(site, *CHANGES, "delete from measurement where metric = 'f1_macro' and value > 0.88")
+    with site.database.read() as db:
+        whole, rounds = check_rows(db), check_rows(db, at_once=4000)
+    assert len(whole.findings) > 20
+    assert (set(rounds.findings), rounds.rows, rounds.found) == (set(whole.findings), whole.rows, whole.found)
+    assert len(rounds.findings) == len(whole.findings)
+    assert set(rounds.of_model(str(story.model_id))) == set(whole.of_model(str(story.model_id)))
+
+
+@SQLITE_FIRST
 def test_a_row_that_was_inserted_is_named(site: Site, story: Story) -> None:
     columns = [column.name for column in Measurement.__table__.columns]
     kept = ", ".join(f'"{name}"' for name in columns if name not in ("id", "segment"))
