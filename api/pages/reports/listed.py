@@ -22,7 +22,7 @@ from governance.access.scopes import require_model
 from monitor.tables import Model
 from reports import service
 from reports.deliveries import faces_of
-from reports.periods import asked_period, period_name
+from reports.periods import asked_period, period_words
 from reports.tables import Report
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -72,7 +72,7 @@ def _line(site: SiteDep, report: Report, model: str) -> dict[str, object]:
     sizes = [site.artifacts.path(d).stat().st_size for d in faces.values() if site.artifacts.has(d)]
     return {
         "report": report, "model": model, "faces": faces, "bytes": sum(sizes), "digest": faces.get("json"),
-        "name": period_name(report.period_from, report.period_to, report.zone or "UTC"), "step": step_of(report),
+        "name": period_words(report.period_from, report.period_to, report.zone or "UTC"), "step": step_of(report),
     }  # fmt: skip
 
 
