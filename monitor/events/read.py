@@ -229,6 +229,10 @@ class EventReader(EventTables):
             outcome["outcome_ts"] = first_ts
         return event | {name: value for name, value in outcome.items() if name not in OUTCOME_FIELDS}
 
+    def outcome_history(self, model: str, event_id: str) -> list[dict[str, Any]]:
+        """The rows of outcomes about one event as they arrived, oldest first; `ts` is when each did."""
+        return self._rows_of(model, "outcomes", event_id)
+
     def has_replacements(self, model: str) -> bool:
         """Whether other records of stored events are stored."""
         snapshot, waiting = self._reached(model, "replacements")

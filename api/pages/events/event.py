@@ -1,7 +1,7 @@
 """The page of one decision: what was asked and answered, and why, as the records of its explanations say."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Final
@@ -23,12 +23,14 @@ from api.http.explaining import (
     request_reasons,
 )
 from api.http.protected import columns_for, reasons_for, refuse_explained_protected
+from api.pages.events.decided import alike, outcome_history, references_of, used_in
 from api.pages.forms import Form
 from api.pages.render import PageRoute, page
 from core.errors import ForbiddenError, InvalidError
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.errors import EventNotFoundError
+from monitor.levels import level
 from monitor.service import current_spec, in_force
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -82,7 +84,10 @@ class ShownExplanation:
 
 
 @router.get("/models/{name}/event")
-def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: EventId) -> HTMLResponse:
+def event_page(
+    caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: EventId,
+    similar: Annotated[str, Query(pattern="^1?$")] = "",
+) -> HTMLResponse:  # fmt: skip
     model, protected, may = columns_for(site, db, caller, name)
     event = site.events.event(name, event_id)
     if event is None:
@@ -98,13 +103,18 @@ def event_page(caller: Reader, name: str, site: SiteDep, db: ReadDb, event_id: E
     reasons = None if refused else reasons_for(site, db, caller, name, event_id)
     job = newest_request(db, name, event_id)
     current = in_force(site, db, model)
+    hidden = frozenset() if may else protected
     asked = newest_reasons_request(db, name, event_id, current.revision) if reasons is None else None
     return page(
         "events/event.html", caller=caller, model=model, event_id=event_id, event=_plain(event), records=records,
         reasons=None if reasons is None else _reasons(reasons), refused=refused, asked=asked,
         declared=current.spec.reasons is not None,
         withheld=sorted(protected) if not may else [], job=job,
-        version=version,
+        version=version, trace=event.get("trace_id"), sentence=_sentence(current.spec, event),
+        history=outcome_history(site, name, event_id, hidden), target=current.spec.target,
+        outcome_columns=[c for c in current.spec.outcome_columns if c not in hidden],
+        used=used_in(site, db, model, event_id), references=references_of(db, model, event),
+        alike=alike(site, current.spec, event, protected) if similar else None,
         api=f"/api/v1/models/{name}/explanations?{urlencode({'event_id': event_id})}",
     )  # fmt: skip
 
@@ -127,6 +137,20 @@ def give_reasons(caller: Reader, name: str, site: SiteDep, db: Db, form: Form) -
     declared_reasons(current)
     request_reasons(site, db, name, event["event_id"], current.revision, again=True)
     return RedirectResponse(f"/models/{name}/event?{urlencode({'event_id': event['event_id']})}", 303)
+
+
+def _sentence(spec: ModelSpec, event: Mapping[str, Any]) -> dict[str, Any]:
+    """What the first sentence says: the answer, its score, and whether what turned out says the same."""
+    prediction, target = spec.with_role("prediction")[0], spec.target
+    score = next((event.get(name) for name in spec.with_role("score")), None)
+    answer, outcome = event.get(prediction), event.get(target) if target else None
+    same = None
+    if spec.task == "classification" and answer is not None and outcome is not None:
+        same = level(str(answer)) == level(str(outcome))
+    return {
+        "at": event["ts"], "version": event["version"], "answer": answer, "score": score, "outcome": outcome,
+        "same": same, "column": prediction,
+    }  # fmt: skip
 
 
 def _named(site: Site, name: str, form: Form) -> dict[str, Any]:

@@ -4,9 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, ReadDb, SiteDep
@@ -17,6 +20,7 @@ from api.processes.anchor_watch import unsigned_since
 from core import queue
 from core.errors import InvalidError
 from core.jobs import LedgerCheckJob
+from core.queue import Job
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.checks import ask_check, checks
@@ -52,7 +56,7 @@ def log_page(caller: Reader, request: Request, site: SiteDep, db: ReadDb) -> HTM
     asked_for = checks(db) if caller.models is None else []
     return page(
         "ledger/log.html", caller=caller, listed=asked.listed(rows, next_cursor=following), found=found, size=size,
-        head=newest, unsigned_since=unsigned_since(db), checks=asked_for,
+        job=_job(db) if asked_for else None, head=newest, unsigned_since=unsigned_since(db), checks=asked_for,
         last=next((one for one in asked_for if one.ended_at is not None), None), vkey=site.keys.vkey,
         origin=site.keys.signing.name,
     )  # fmt: skip
@@ -67,6 +71,12 @@ def verify_now(caller: Verifier, site: SiteDep, db: Db) -> RedirectResponse:
         key = LedgerCheckJob.name
         queue.enqueue(db, LedgerCheckJob(check_id=row.id), now=now, dedupe_key=f"{key}:{row.id}", lock_key=key)
     return RedirectResponse("/ledger#verified", 303)
+
+
+def _job(db: Session) -> UUID | None:
+    """The verification that waits or runs, which the page follows."""
+    under_way = select(Job.id).where(Job.name == LedgerCheckJob.name, Job.state.in_(("queued", "running")))
+    return db.scalar(under_way.limit(1))
 
 
 def _index(cursor: str) -> int:

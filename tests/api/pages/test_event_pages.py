@@ -155,3 +155,17 @@ def test_a_decision_is_looked_up_by_id_and_by_person_within_the_callers_models(p
     assert ">e5</a>" in found
     assert operator.get("/decisions?subject=c5").status_code == 422
     assert people.of(Role.VIEWER).get("/decisions?event_id=e7").status_code == 403
+
+
+def test_the_page_of_a_decision_says_what_turned_out_where_it_was_used_and_what_is_like_it(people: People) -> None:
+    operator, spec = people.of(Role.OPERATOR), SPEC
+    correction = pl.DataFrame({"event_id": ["e7"], "truth": ["maybe"]})
+    people.site.events.append_outcomes(spec, correction, now=people.site.clock.now())
+    shown = operator.get("/models/loans/event?event_id=e7").text
+    assert "It turned out maybe, not as answered." in shown
+    assert "Reported 2 times; the newest value of each column counts." in shown
+    assert "In no window, dataset or report yet." in shown
+    assert "event_id=e7&amp;similar=1#similar" in shown
+    alike = operator.get("/models/loans/event?event_id=e7&similar=1").text
+    assert "The 10 most similar of 59 events that arrived around it, by amount, region, the note." in alike
+    assert "What turned out is not known." in operator.get("/models/loans/event?event_id=e59").text
