@@ -118,7 +118,7 @@ class WorstDisparity(ReportPart):
 
 
 class FrontPage(ReportPart):
-    """The facts of the first page; every list is whole here, and shortened in print."""
+    """The facts of the first page. Of deeds at most some hundred are held: decisions before answers to alerts."""
 
     rows: int  # of the period, each counted once however many windows saw it
     labels: int
@@ -130,4 +130,5 @@ class FrontPage(ReportPart):
     worst: WorstDisparity | None
     trained: tuple[TrainedLine, ...]
     deeds: tuple[DeedLine, ...]
+    deeds_left: int  # answers to alerts that are not listed, the oldest
     verify: str  # the command

@@ -31,6 +31,8 @@ DONE: Final[Mapping[str, tuple[str, str]]] = {
     "incident.serious_reported": ("reported to an authority", ""), "incident.serious_closed": ("closed as serious", ""),
 }  # fmt: skip
 DIGESTS: Final = ("description", "reason", "text", "note", "reference")  # fields that hold a digest of what was written
+MOST: Final = 200  # lines that a report holds
+ANSWERS: Final = ("acknowledged", "resolved", "commented on", "assigned", "snoozed", "muted")
 HEX: Final = 64  # characters of a digest
 WRITTEN: Final[Mapping[str, str]] = {  # kinds of notes that people make of an incident, in words
     "commented": "commented on", "assigned": "assigned", "snoozed": "snoozed", "muted": "muted", "linked": "linked to",
@@ -63,6 +65,14 @@ def deed_lines(
         for line, reason in zip(found, words, strict=True)
     ]
     return tuple(sorted(lines, key=lambda line: (datetime.fromisoformat(line.at), line.entry or 0, line.about)))
+
+
+def foremost(lines: Sequence[doc.DeedLine]) -> tuple[doc.DeedLine, ...]:
+    """At most `MOST` of them in their order: what was decided first, then the newest answers to alerts."""
+    if len(lines) <= MOST:
+        return tuple(lines)
+    order = sorted(range(len(lines)), key=lambda i: (lines[i].did not in ANSWERS, i), reverse=True)
+    return tuple(lines[i] for i in sorted(order[:MOST]))
 
 
 def _of_entry(entry: Entry) -> doc.DeedLine:

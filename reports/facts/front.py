@@ -14,7 +14,7 @@ from reports import document as doc
 from reports.charts.text import number
 from reports.facts.approvals import approval_words, promotion_lines
 from reports.facts.citations import Citations
-from reports.facts.deeds import deed_lines
+from reports.facts.deeds import deed_lines, foremost
 from reports.facts.said import SaidBy
 from reports.facts.trained import trained_lines
 from reports.fairness import DisparityLine, FairnessAnswer
@@ -47,14 +47,14 @@ def front_page(
     lengths = length_lines(windows)
     rows, labels = counted_once(lengths)
     promotions = promotions_of(at, runs, said)
+    deeds = deed_lines(db, entries, alerts, at.since, at.until, [str(r.id) for r in runs], at.citations, said, at.known)
+    kept = foremost(deeds)
     return doc.FrontPage(
         rows=rows, labels=labels, lengths=lengths, promotions=promotions,
         approval_words=approval_words(promotions, at.spec), fair=fair.answer, fair_sentence=fair.sentence,
         worst=worst_of(fair),
         trained=trained_lines(db, at.model, versions, windows, at.since, at.until, at.citations),
-        deeds=deed_lines(
-            db, entries, alerts, at.since, at.until, [str(r.id) for r in runs], at.citations, said, at.known
-        ),
+        deeds=kept, deeds_left=len(deeds) - len(kept),
         verify=VERIFY + site.keys.vkey,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from governance import erasure as erasures
 from governance.tables import Erasure
 from monitor.site import Site
 from reports import document as doc
+from reports import store
 from reports.kinds.listings import table
 from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
@@ -24,6 +25,10 @@ NAMELESS: Final = (
     "known by its id."
 )
 PROOF: Final = "erasure.json"
+KEPT: Final = (
+    f"Of an erasure of this model alone the bundle holds the proof, as {PROOF}; of more, "
+    "`GET /api/v1/erasures/ID` shows it to whoever may see all of them. Its digest is in the entry of the ledger."
+)
 _SUBJECT: Final = "subject"  # of the proof: the keyed digest of the person
 
 
@@ -38,7 +43,7 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
         doc.ReportSection(
             title="What was asked", text=(NAMELESS,),
             facts=(
-                fact("Erasure", str(found.id)), fact("Models", ", ".join(found.models) or "every model"),
+                fact("Erasure", str(found.id)), fact("Models", _models(found, name)),
                 fact("Asked", found.requested_at.isoformat(), type="time", entry=found.requested_entry),
                 fact("Asked by", found.requested_by),
             ),
@@ -46,7 +51,7 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
         doc.ReportSection(title="What was removed, and where", tables=(_tables(mine), _datasets(mine))),
         doc.ReportSection(title="What was made of the rows", tables=(_derived(mine), _adapters(adapters))),
         doc.ReportSection(
-            title="Proof", text=(f"The bundle holds it as {PROOF}; `assay verify` holds it against the ledger.",),
+            title="Proof", text=(KEPT,),
             facts=(
                 fact("Digest of the proof", found.proof, type="digest", reason="not yet", entry=found.done_entry),
                 fact("Completed", found.completed_at.isoformat() if found.completed_at else None, type="time",
@@ -70,7 +75,16 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
 def proof_members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
     """The proof as the ledger's entry holds its digest, as a member of the bundle."""
     found = erasures.erasure(db, UUID(row.subject or ""))
-    return {PROOF: site.artifacts.get(found.proof)} if found.proof is not None else {}
+    alone = found.models == [store.model_of(db, row.model_id).name]  # else it tells of models that others may not see
+    return {PROOF: site.artifacts.get(found.proof)} if found.proof is not None and alone else {}
+
+
+def _models(found: Erasure, model: str) -> str:
+    """Other models are counted, not named: who may read this report may not see them."""
+    if not found.models:
+        return "every model of the installation"
+    others = len(found.models) - 1
+    return model if not others else f"{model} and {others} more"
 
 
 def _proof(site: Site, found: Erasure) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Incident, ReferenceRow, Window
 from reports import service
-from reports.document import AuditReport, MeasureLine, RunLine, VerdictLine
+from reports.document import AuditReport, DeedLine, MeasureLine, RunLine, VerdictLine
+from reports.facts.deeds import MOST, foremost
 from reports.facts.gather import gather
 from reports.wording.verdicts import reference_waits, verdict_lines
 from reports.wording.volume import counted_once, length_lines, length_words
@@ -78,6 +79,19 @@ def test_what_cannot_be_known_yet_is_not_said_to_fail() -> None:
 
     line = answers([], runs=[UnderWay()])["Did every promotion pass its gates?"]
     assert (line.answer, "1 under way (awaiting approval)" in line.finding) == ("not yet", True)
+
+
+def test_of_very_many_deeds_the_decisions_are_held() -> None:
+    def deed(did: str, number: int) -> DeedLine:
+        return DeedLine(
+            did=did, about="x", who="ann", at=f"2026-03-01T00:00:{number % 60:02}+00:00", reason="", digest=None,
+            entry=number,
+        )  # fmt: skip
+
+    lines = [deed("approved run", 0), *(deed("resolved", i) for i in range(1, 1000))]
+    kept = foremost(lines)
+    assert (len(kept), kept[0].did, kept[1].entry, kept[-1].entry) == (MOST, "approved run", 1000 - MOST + 1, 999)
+    assert foremost(lines[:5]) == tuple(lines[:5])
 
 
 @pytest.fixture

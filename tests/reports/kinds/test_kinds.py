@@ -161,6 +161,7 @@ def _names_nobody(report: SectionsReport) -> None:
     assert "3 rows of 1 tables were removed; 0 were found afterwards" in report.sentence
     assert rows(report, "Tables of events") == [("events", 3, 0, 9)]
     assert "f" * 64 not in report.to_bytes().decode()
+    assert facts(report)["Models"] == "support-intents"
 
 
 def _has_nine_points(report: SectionsReport) -> None:
