@@ -21,11 +21,11 @@ from monitor import store
 from monitor.alerts import store as alert_store
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.alerts.findings import findings, standing
+from monitor.carriers import ForWhom
 from monitor.finding_tables import AlertFinding
 from monitor.harm import Harm
 from monitor.tables import Alert, Model
 from reports.alerts.around import Happened
-from reports.alerts.carriers import ForWhom
 from reports.alerts.next_actions import NextAction
 from reports.alerts.similar import SimilarAlert
 from reports.alerts.story import story

@@ -1,13 +1,15 @@
 """The chart of a message: the number that alarmed over the last windows, as PNG."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.figures import figure
 from monitor.notify import deploys
 from monitor.notify.announcement import Announcement
 from monitor.tables import Measurement, Window
@@ -19,8 +21,16 @@ INK, MUTED, SERIES, ALARM, DEPLOY = "#202124", "#5c6066", "#0072b2", "#d55e00", 
 Point = dict[str, Any]
 
 
-def draw(db: Session, item: Announcement) -> bytes | None:
-    """The PNG, or None where there is nothing to draw: no window, or fewer than two points."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG, and what it shows in words, for whoever does not see it."""
+
+    png: bytes
+    alt: str
+
+
+def draw(db: Session, item: Announcement) -> Picture | None:
+    """The chart, or None where there is nothing to draw: no window, or fewer than two points."""
     window = db.get(Window, item.window_id) if item.window_id is not None else None
     if window is None or item.model_id is None:
         return None
@@ -31,7 +41,19 @@ def draw(db: Session, item: Announcement) -> bytes | None:
 
     drawn = _chart(title, points, marked_deploys(db, item.model_id, points))
     png: bytes = vl_convert.vegalite_to_png(drawn, vl_version="6.4", scale=2)
-    return png
+    return Picture(png, in_words(title, points))
+
+
+def in_words(title: str, points: Sequence[Point]) -> str:
+    """What a chart of at least one value shows."""
+    seen = [p for p in points if p["value"] is not None]
+    first, last = seen[0], seen[-1]
+    alarms = sum(1 for p in seen if p["alarm"])
+    end = datetime.fromtimestamp(points[-1]["at"] / 1000, UTC)
+    return (
+        f"{title}: {len(points)} windows to {end:%Y-%m-%d %H:%M} UTC, from {figure(first['value'])} to "
+        f"{figure(last['value'])}, {alarms} {'alarm' if alarms == 1 else 'alarms'}"
+    )
 
 
 def marked_deploys(db: Session, model_id: UUID, points: Sequence[Point]) -> list[Point]:

@@ -8,16 +8,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.logs import logger
+from monitor.carriers import for_whom
 from monitor.finding_tables import AlertFinding
+from monitor.harm import harm
 from monitor.notify import chart, outbox
 from monitor.notify.announcement import Announcement
 from monitor.notify.channels import Channel, channel
-from monitor.notify.message import Message, compose, leading
+from monitor.notify.message import Known, Message, compose, leading
 from monitor.notify.outcome import Outcome
 from monitor.notify.report_message import report_message
 from monitor.notify.send import send
 from monitor.notify.tables import OutboxMessage
+from monitor.notify.tell import readable_spec
 from monitor.site import Site
+from monitor.tables import Window
 
 log = logger("monitor.notify.deliver")
 
@@ -75,22 +79,41 @@ def _composed(site: Site, to: Channel, claimed: OutboxMessage) -> Message:
         return report_message(site, to, claimed.id, items[-1], items[-1].report)
     with site.database.read() as db:
         drawn = chart.draw(db, leading(items)) if claimed.thread != outbox.DIGEST else None
-        known = why_of(db, leading(items))
+        known = known_of(site, db, leading(items))
     return compose(
         claimed.id, claimed.thread, items, follows=claimed.follows is not None,
-        base_url=site.settings.pages_url, chart=drawn, why=known,
+        base_url=site.settings.pages_url, chart=drawn, known=known,
     )  # fmt: skip
+
+
+def known_of(site: Site, db: Session, item: Announcement) -> Known:
+    """What is known by now about the alert that a message begins with, as its page says it."""
+    why = why_of(db, item)
+    window = db.get(Window, item.window_id) if item.window_id is not None else None
+    if window is None or item.model_id is None or item.alert_id is None:
+        return Known(why=why)
+    spec = readable_spec(site, db, item.model_id)
+    found = harm(db, window, item.since or window.from_ts, spec)
+    before = next((k.before.window_id for k in found.kpis if k.before is not None and k.before.realised), None)
+    row = newest_finding(db, item)
+    whom = for_whom(db, window, before, row.figures if row is not None else {}, spec)
+    return Known(why=why, harm=found.sentence, hurt=found.hurt, whom=whom.sentence)
 
 
 def why_of(db: Session, item: Announcement) -> str:
     """What drove the alert that a message begins with, in a sentence; empty while it is not known: nothing waits."""
+    found = newest_finding(db, item)
+    return "" if found is None else found.sentence
+
+
+def newest_finding(db: Session, item: Announcement) -> AlertFinding | None:
+    """The newest finding about the window that is told."""
     if item.alert_id is None:
-        return ""
+        return None
     query = select(AlertFinding).where(AlertFinding.alert_id == item.alert_id, AlertFinding.state == "found")
     if item.window_id is not None:
         query = query.where(AlertFinding.window_id == item.window_id)
-    found = db.scalars(query.order_by(AlertFinding.created_at.desc()).limit(1)).first()
-    return "" if found is None else found.sentence
+    return db.scalars(query.order_by(AlertFinding.created_at.desc()).limit(1)).first()
 
 
 def source(site: Site) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from monitor.notify.announcement import Announcement, most_severe
+from monitor.notify.chart import Picture
 from monitor.notify.describe import moment
 from monitor.notify.wording import NEXT, headline, next_step, occasion, plain
 
@@ -36,6 +37,20 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known about the leading alert when a message goes out: sentences as on its page, empty if not known.
+
+    `why`: what drove it. `harm`: did it hurt, and `hurt` as one of yes, by an estimate, no, unknown. `whom`: the
+    segments, versions and agents that carry it.
+    """
+
+    why: str = ""
+    harm: str = ""
+    hurt: str = "unknown"
+    whom: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What a channel is sent. `id` is the same for every try."""
 
@@ -58,21 +73,22 @@ class Message:
 
 def compose(
     message_id: UUID, thread: str, items: Sequence[Announcement], *, follows: bool, base_url: str | None,
-    chart: bytes | None = None, why: str = "",
+    chart: Picture | None = None, known: Known | None = None,
 ) -> Message:  # fmt: skip
     """One message about everything that happened in a thread since the last one.
 
     Args:
         follows: whether the channel was told about the thread before.
         base_url: of the pages; without it, the message has no links.
-        chart: of the leading alert, PNG.
-        why: what drove the leading alert, in a sentence; empty while it is not known.
+        chart: of the leading alert.
+        known: about the leading alert.
     """
+    known = known or Known()
     lead = leading(items)
     severity = most_severe(*(item.severity for item in items))
     first = plain(headline(lead))
     about = lead.model or "Assay"
-    lines = _lines(lead, severity, items, follows=follows, why=why)
+    lines = _lines(lead, severity, items, follows=follows, known=known)
     links = _links(lead, base_url)
     more = "Follow-up: " if follows and thread != "digest" else ""
     if thread == "digest":
@@ -83,7 +99,8 @@ def compose(
     text = "\n".join([first, "", *lines, "", *(f"{name}: {url}" for name, url in links), "", f"Message {message_id}"])
     data = {
         "severity": severity, "model": lead.model, "sentence": first, "next": next_step(lead.monitor, lead.metric),
-        "why": plain(why) or None,
+        "why": plain(known.why) or None, "harm": {"hurt": known.hurt, "sentence": plain(known.harm) or None},
+        "for_whom": plain(known.whom) or None,
         "thread": thread, "follow_up": follows, "links": dict(links),
         "alerts": [_fact(item, base_url) for item in items],
     }  # fmt: skip
@@ -91,7 +108,7 @@ def compose(
         message_id, shorten(f"{more}{about}, {severity}: {first}", MAX_TITLE, placeholder=" …"), severity,
         _kind(thread, items),
         f"model:{lead.model}" if lead.model else "installation", text, _html(first, lines, links, message_id, chart),
-        data, chart,
+        data, chart.png if chart is not None else None,
     )  # fmt: skip
 
 
@@ -110,17 +127,21 @@ def leading(items: Sequence[Announcement]) -> Announcement:
     )
 
 
-def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, follows: bool, why: str) -> list[str]:
+def _lines(
+    lead: Announcement, severity: str, items: Sequence[Announcement], *, follows: bool, known: Known
+) -> list[str]:
     if lead.occasion == "test":
         return [f"Severity {severity}. If you can read this, the channel works."]
     lines = [f"{lead.model or 'The installation'}, severity {severity}: {occasion(lead)}."]
     if lead.owner:
         lines[0] += f" Owner {lead.owner}."
-    if lead.sentence.removeprefix("Drift: ").rstrip(".")[1:] not in headline(lead):
+    what = lead.sentence.partition("`: ")[2] or lead.sentence.removeprefix("Drift: ")[1:]
+    if what.rstrip(".") not in headline(lead):
         lines.append(plain(lead.sentence))  # with the numbers that the headline leaves out
     ended = lead.occasion in ("resolved", "withdrawn")
-    if why and not ended:
-        lines.append(plain(why))
+    if not ended:
+        told = ("Did it hurt: ", known.harm), ("For whom: ", known.whom), ("", known.why)
+        lines += [f"{start}{plain(said)}" for start, said in told if said]
     lines += [f"{said[:1].upper()}{said[1:]}." for said in lead.context]
     if not ended:
         lines.append(f"What to do next: {plain(next_step(lead.monitor, lead.metric) or NEXT['system'])}")
@@ -142,6 +163,8 @@ def _links(item: Announcement, base_url: str | None) -> list[tuple[str, str]]:
     found = []
     if base_url is not None and item.alert_id is not None:
         found.append(("Alert", f"{base_url}/alerts/{item.alert_id}"))
+        if item.incident_id is not None:
+            found.append(("Incident", f"{base_url}/incidents/{item.incident_id}"))
     elif base_url is not None and item.model is not None:
         found.append(("Model", f"{base_url}/models/{item.model}"))
     elif base_url is not None:
@@ -170,7 +193,7 @@ def _kind(thread: str, items: Sequence[Announcement]) -> str:
 
 
 def _html(
-    first: str, lines: Sequence[str], links: Sequence[tuple[str, str]], message_id: UUID, chart: bytes | None
+    first: str, lines: Sequence[str], links: Sequence[tuple[str, str]], message_id: UUID, chart: Picture | None
 ) -> str:
     body = [f"<p><strong>{escape(first)}</strong></p>"]
     listed = [line[2:] for line in lines if line.startswith("- ")]
@@ -178,7 +201,7 @@ def _html(
     if listed:
         body.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in listed) + "</ul>")
     if chart is not None:
-        body.append(f'<p><img src="cid:{CHART_NAME}" alt="The numbers behind this alert over time" width="560"></p>')
+        body.append(f'<p><img src="cid:{CHART_NAME}" alt="{escape(chart.alt)}" width="560"></p>')
     if links:
         # The address is the text of the link, so that readers of plain text have it too.
         shown = [f'{name}: <a href="{escape(url)}">{escape(url)}</a>' for name, url in links]

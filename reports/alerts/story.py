@@ -11,6 +11,7 @@ from core.errors import AppError
 from monitor import harm as harms
 from monitor.alerts.findings import Standing, findings, standing
 from monitor.alerts.headlines import told_window
+from monitor.carriers import ForWhom, for_whom
 from monitor.finding_tables import AlertFinding
 from monitor.notify import tell
 from monitor.notify.wording import headline, plain
@@ -19,7 +20,6 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, Model, Window
 from reports.alerts.around import Happened, around, span_of
-from reports.alerts.carriers import ForWhom, for_whom
 from reports.alerts.next_actions import NextAction, next_actions
 from reports.alerts.similar import SimilarAlert, similar
 

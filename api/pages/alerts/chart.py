@@ -8,9 +8,8 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from monitor.notify.announcement import Announcement
-from monitor.notify.chart import Point, marked_deploys, series
+from monitor.notify.chart import Point, in_words, marked_deploys, series
 from monitor.tables import Window
-from reports.charts.text import number
 
 LATEST: Final = datetime.max.replace(tzinfo=UTC)
 SERIES, ALARM, MUTED, DEPLOY = "var(--chart-series)", "var(--chart-alarm)", "var(--chart-muted)", "var(--chart-version)"
@@ -34,14 +33,8 @@ def drawn(db: Session, item: Announcement, window: Window | None) -> Drawn | Non
     if len(seen) < 2:
         return None
     marks = marked_deploys(db, item.model_id, points)
-    alarms = sum(1 for p in seen if p["alarm"])
-    last = datetime.fromtimestamp(points[-1]["at"] / 1000, UTC)
-    alt = (
-        f"{title}: {len(points)} windows to {last:%Y-%m-%d %H:%M} UTC, from {number(seen[0]['value'])} to "
-        f"{number(seen[-1]['value'])}, {alarms} {'alarms' if alarms != 1 else 'alarm'}"
-    )
     timed = [p | {"end": datetime.fromtimestamp(p["at"] / 1000, UTC)} for p in points]
-    return Drawn(_spec(title, points, marks, window), alt, timed)
+    return Drawn(_spec(title, points, marks, window), in_words(title, points), timed)
 
 
 def _spec(title: str, points: Sequence[Point], deployed: Sequence[Point], told: Window) -> dict[str, Any]:

@@ -43,11 +43,15 @@ def test_a_mail_has_html_and_text_a_chart_and_the_deploy_before(configured: Conf
     for found in (html.get_content().replace("&amp;", "&"), text.get_content()):
         assert "Version v2 was deployed 3 h before." in found
         assert "https://assay.example.com/alerts/" in found
+        assert "https://assay.example.com/incidents/" in found
+        assert "Did it hurt: " in found
+        assert "For whom: " in found
         assert "https://wiki.example.com/loans?a=1&b=2" in found
         assert "What to do next: " in found
     charts = [part for part in mail.walk() if part.get_content_type() == "image/png"]
     assert [part.get_content()[:6] for part in charts] == [PNG]
     assert f"cid:{str(charts[0]['content-id'])[1:-1]}" in html.get_content()
+    assert 'alt="amount: distance from the reference: ' in html.get_content()
 
 
 def test_an_http_service_gets_text_and_the_chart(configured: Configured) -> None:

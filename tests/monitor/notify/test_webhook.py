@@ -53,6 +53,10 @@ def test_an_alert_arrives_as_a_cloud_event_that_the_sdk_reads(configured: Config
     assert data["sentence"].startswith("Since 2 Jan amount of loans changed: ")
     assert data["links"]["Runbook"] == "https://wiki.example.com/loans"
     assert data["links"]["Alert"].startswith("https://assay.example.com/alerts/")
+    assert data["links"]["Incident"].startswith("https://assay.example.com/incidents/")
+    assert data["harm"]["hurt"] in ("yes", "by an estimate", "no", "unknown")
+    assert data["harm"]["sentence"]
+    assert data["for_whom"].endswith("answered all of its rows.")
     signed = f"{event.get_id()}.{posted.headers['webhook-timestamp']}.".encode() + posted.body
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

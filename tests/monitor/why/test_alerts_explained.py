@@ -26,7 +26,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.notify.announcement import Announcement
 from monitor.notify.deliver import why_of
-from monitor.notify.message import compose
+from monitor.notify.message import Known, compose
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, SpecRevision
@@ -175,11 +175,11 @@ def test_a_message_says_it_once_known_and_an_erasure_takes_what_it_quotes_and_lo
         (before,) = findings(db, [alert.id])[alert.id]
         said = why_of(db, item)
     assert said == before.sentence
-    message = compose(uuid4(), item.thread, [item], follows=False, base_url=None, why=said)
+    message = compose(uuid4(), item.thread, [item], follows=False, base_url=None, known=Known(why=said))
     assert "What changed most: text has more texts with crypto" in message.text
     assert message.data["why"] == said.replace("`", "")
     ended = compose(uuid4(), item.thread, [item.model_copy(update={"occasion": "resolved"})], follows=True,
-                    base_url=None, why=said)  # fmt: skip
+                    base_url=None, known=Known(why=said))  # fmt: skip
     assert "What changed most" not in ended.text
 
     quoted = before.examples[0]["event_id"]
