@@ -92,7 +92,7 @@ def known_of(site: Site, db: Session, item: Announcement) -> Known:
     window = db.get(Window, item.window_id) if item.window_id is not None else None
     if window is None or item.model_id is None or item.alert_id is None:
         return Known(why=why)
-    spec = readable_spec(site, db, item.model_id)
+    spec, _ = readable_spec(site, db, item.model_id)
     found = harm(db, window, item.since or window.from_ts, spec)
     before = next((k.before.window_id for k in found.kpis if k.before is not None and k.before.realised), None)
     row = newest_finding(db, item)

@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import exists, select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from core.errors import AppError
@@ -31,7 +32,7 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
     if not site.settings.channels or (occasion in ENDING and _others_last(db, alert)):
         return
     item, notify = announcement(site, db, alert, occasion), None
-    if alert.model_id is not None and (spec := readable_spec(site, db, alert.model_id)) is not None:
+    if alert.model_id is not None and (spec := readable_spec(site, db, alert.model_id)[0]) is not None:
         notify = spec.notify
     chosen = routing.chosen(site.settings, item, notify)
     if occasion in ENDING:
@@ -47,7 +48,7 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
 def announcement(site: Site, db: Session, alert: Alert, occasion: Occasion) -> Announcement:
     """What is told about an alert; its headline is that of its page too."""
     model = db.get(Model, alert.model_id) if alert.model_id else None
-    spec = readable_spec(site, db, model.id) if model is not None else None
+    spec = readable_spec(site, db, model.id)[0] if model is not None else None
     window = db.get(Window, alert.last_window_id) if alert.last_window_id is not None else None
     return Announcement(
         thread=f"incident:{alert.incident_id}", occasion=occasion, severity=alert.severity, at=site.clock.now(),
@@ -68,12 +69,14 @@ def occasion_now(alert: Alert) -> Occasion:
     return "withdrawn" if alert.withdrawn_at is not None else "opened"
 
 
-def readable_spec(site: Site, db: Session, model_id: UUID) -> ModelSpec | None:
-    """The spec in force; None where it cannot be read: an alarm is told all the same."""
+def readable_spec(site: Site, db: Session, model_id: UUID) -> tuple[ModelSpec | None, str | None]:
+    """The spec in force, or None and why it cannot be read: an alarm is told and shown all the same."""
     try:
-        return in_force(site, db, db.get_one(Model, model_id)).spec
-    except AppError:
-        return None
+        return in_force(site, db, db.get_one(Model, model_id)).spec, None
+    except NoResultFound:
+        return None, "its revision is not stored"
+    except AppError as error:
+        return None, error.message
 
 
 def around(db: Session, alert: Alert, now: datetime) -> tuple[str, ...]:

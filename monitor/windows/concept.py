@@ -238,7 +238,7 @@ def _sentence(change: StreamAlarm, stream: ErrorStream) -> str:
     return (
         f"Errors rose: the mean error of the last {change.rows:,} labels is {measured(change.now)}, against "
         f"{measured(stream.mean)} in the reference, {_size(change, stream)} ({detector}, at label {change.at:,} since "
-        f"the reference; at least {stream.run_length:,.0f} labels are expected between false alarms)."
+        f"the reference; at least {figure(stream.run_length)} labels are expected between false alarms)."
     )
 
 

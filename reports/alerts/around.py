@@ -20,7 +20,7 @@ from retrain.tables import ModelVersion, Run
 
 Kind = Literal[
     "deploy", "spec", "promotion", "retirement", "run", "reference", "maintenance", "volume", "alert",
-    "alert of another model", "deploy of another model",
+    "alert of another model", "alert of the installation", "deploy of another model",
 ]  # fmt: skip
 MOST_OF_A_KIND: Final = 10
 AFTER: Final = timedelta(days=1)
@@ -87,7 +87,7 @@ def around(
 def _when(at: datetime, span_: Span) -> str:
     if at < span_.since:
         return f"{span(span_.since - at)} before"
-    if at == span_.since:
+    if at - span_.since < timedelta(minutes=1):
         return "as it began"
     return f"{span(at - span_.since)} after it began"
 
@@ -200,7 +200,8 @@ def _alerts(db: Session, alert: Alert, span_: Span, seen: Collection[UUID] | Non
             at = _began(began, row)
             same = row.model_id == alert.model_id
             text = f"{row.monitor} alert of {name or 'the installation'}, {row.severity}: {_short(row.sentence)}"
-            kind: Kind = "alert" if same else "alert of another model"
+            other: Kind = "alert of the installation" if row.model_id is None else "alert of another model"
+            kind: Kind = "alert" if same else other
             yield Happened(at, kind, name, text, _when(at, span_), f"/alerts/{row.id}")
 
 

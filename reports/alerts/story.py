@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.errors import AppError
 from monitor import harm as harms
 from monitor.alerts.findings import Standing, findings, standing
 from monitor.alerts.headlines import told_window
@@ -15,7 +14,6 @@ from monitor.carriers import ForWhom, for_whom
 from monitor.finding_tables import AlertFinding
 from monitor.notify import tell
 from monitor.notify.wording import headline, plain
-from monitor.service import in_force
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, Model, Window
@@ -54,7 +52,7 @@ def story(site: Site, db: Session, alert: Alert, seen: Collection[UUID] | None) 
         seen: ids of the models that the caller may read about; None for all.
     """
     model = None if alert.model_id is None else db.get(Model, alert.model_id)
-    spec, problem = _spec(site, db, model)
+    spec, problem = (None, None) if model is None else tell.readable_spec(site, db, model.id)
     told = told_window(alert)
     window = None if told is None else db.get(Window, told)
     since = tell.since_of(alert)
@@ -70,12 +68,3 @@ def story(site: Site, db: Session, alert: Alert, seen: Collection[UUID] | None) 
         carriers=for_whom(db, window, before, figures, spec), why=why, known=known, around=happened,
         similar=similar(db, alert, seen), next=next_actions(db, alert, model, happened, explained=why.state == "found"),
     )  # fmt: skip
-
-
-def _spec(site: Site, db: Session, model: Model | None) -> tuple[ModelSpec | None, str | None]:
-    if model is None:
-        return None, None
-    try:
-        return in_force(site, db, model).spec, None
-    except AppError as error:
-        return None, error.message
