@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from governance.access.roles import Permission, Role
 from monitor.site import Site
-from monitor.tables import Dataset, Window
+from monitor.tables import Alert, Dataset, Window
 from tests.reports.story import Story
 
 
@@ -46,6 +46,9 @@ PAGES = (
     Page("window", "/windows/{window}", "Measurements"),
     Page("lineage", "/models/support-intents/lineage", "What everything was made from", Permission.READ),
     Page("alert", "/alerts/{alert}", "unknown words"),
+    Page("alerts", "/alerts", "No alert waits"),
+    Page("incident", "/incidents/{incident}", "Retrains and deploys"),
+    Page("incidents", "/incidents?state=resolved", "No incident waits"),
     Page("run", "/runs/{run}", "v2 was promoted to champion"),
     Page("runs", "/runs", "1 run"),
     Page("model-runs", "/models/support-intents/runs?state=failed", "Nothing matches"),
@@ -75,7 +78,10 @@ def places(site: Site, story: Story) -> Mapping[str, object]:
         window = db.query(Window).filter(Window.model_id == story.model_id, Window.verdict == "alarm").first()
         assert window is not None
         dataset = db.query(Dataset).filter(Dataset.model_id == story.model_id, Dataset.role == "train").one().id
-        return {"dataset": dataset, "alert": story.alert_id, "run": story.run_id, "window": window.id}
+        incident = db.get_one(Alert, story.alert_id).incident_id
+        return {
+            "dataset": dataset, "alert": story.alert_id, "incident": incident, "run": story.run_id, "window": window.id,
+        }  # fmt: skip
 
 
 def also(site: Site, story: Story) -> None:
