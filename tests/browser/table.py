@@ -48,7 +48,7 @@ PAGES = (
     Page("alert", "/alerts/{alert}", "unknown words"),
     Page("alerts", "/alerts", "No alert waits"),
     Page("incident", "/incidents/{incident}", "Retrains and deploys"),
-    Page("incidents", "/incidents?state=resolved", "No incident waits"),
+    Page("incidents", "/incidents", "An incident holds alerts of one cause"),
     Page("run", "/runs/{run}", "v2 was promoted to champion"),
     Page("runs", "/runs", "1 run"),
     Page("model-runs", "/models/support-intents/runs?state=failed", "Nothing matches"),
