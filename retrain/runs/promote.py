@@ -11,8 +11,7 @@ from monitor.site import Site
 from monitor.store import model as model_named
 from monitor.tables import Model
 from retrain import store
-from retrain.errors import NotChampionError, RunStateError, VersionStageError
-from retrain.registry.champion import champion_of
+from retrain.errors import NoChampionError, NotChampionError, RunStateError, VersionStageError
 from retrain.registry.predictions import Predictions, predictions_of
 from retrain.registry.promotion import roll_back
 from retrain.registry.stages import place
@@ -60,14 +59,26 @@ def roll_back_listed(
         What `roll_back` raises.
     """
     with site.database.read() as db:
-        present = champion_of(site, db, model_name)
+        present = _champion(db, model_name)
     if only is not None and present.version != only:
         raise NotChampionError(present.version, only)
     made = predictions_of(site, model_name, present.version, present.promoted_at, site.clock.now())
     with site.database.write() as db:
-        if (found := champion_of(site, db, model_name).version) != present.version:
+        if (found := _champion(db, model_name).version) != present.version:
             raise NotChampionError(found, present.version)
         return roll_back(site, db, model_name, caller.name, reason, made), made
+
+
+def _champion(db: Session, model_name: str) -> ModelVersion:
+    """The champion's row. Its files may be gone: that is no reason to keep it.
+
+    Raises:
+        ModelNotFoundError, NoChampionError.
+    """
+    row = store.champion(db, model_named(db, model_name).id)
+    if row is None:
+        raise NoChampionError(model_name)
+    return row
 
 
 def set_stage(

@@ -143,6 +143,14 @@ def test_the_registry_names_every_version_and_offers_moves_to_those_who_may(stor
     share = operator.post(f"{MODEL}/versions/v1/promote", data={"stage": "canary", "share": "many", "reason": "x"})
     assert (share.status_code, "write per cent" in share.text) == (422, True)
     assert viewer.post(f"{MODEL}/rollback", data={"reason": "x"}).status_code == 403
+    # the files of v2 are not there: no reason to keep it
+    back = operator.post(f"{MODEL}/rollback", data={"reason": HOSTILE})
+    assert (back.status_code, back.headers.get("location")) == (303, f"{MODEL}/versions/v2"), back.text
+    after = read(viewer, f"{MODEL}/versions/v2")
+    assert "was rejected, or rolled back from" in after
+    assert "rolled back from, to v1" in after
+    assert "<script>alert" not in after
+    assert "Rolled back from v2" in read(viewer, f"/runs/{story.run_id}")
 
 
 def test_ten_thousand_versions_are_paged(site: Site, story: Story, open_as: OpenAs) -> None:
