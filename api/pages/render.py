@@ -83,7 +83,8 @@ def time(at: datetime | None) -> Markup | str:
     if at is None:
         return "–"
     moment = at.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M"))
+    said = f'<time datetime="{moment.isoformat()}">{moment:%Y-%m-%d %H:%M}</time>'
+    return Markup(said)  # noqa: S704 - digits alone; a page has hundreds of times
 
 
 def moment(text: str | None) -> Markup | str:
@@ -105,6 +106,7 @@ def in_script(document: Any) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 - escaped here
 
 
+@lru_cache(maxsize=256)
 def mark(word: str) -> Markup:
     """A status by shape, colour and word."""
     shape = SHAPES.get(word, "○")
@@ -114,6 +116,7 @@ def mark(word: str) -> Markup:
     )
 
 
+@lru_cache(maxsize=256)
 def shape(word: str) -> Markup:
     """The shape and colour of a status, beside words of one's own."""
     found = SHAPES.get(word, "○")

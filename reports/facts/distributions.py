@@ -95,7 +95,7 @@ def _drawn(baseline: ReferenceProfile, before: BlockProfile, after: BlockProfile
     if column in before.categories:
         kept = baseline.coding.categories[column].kept
         x, y = before.categories[column], after.categories[column]
-        names = (*_named(baseline, column, kept), "(other or new)", "(missing)")
+        names = (*named_levels(baseline, column, kept), "(other or new)", "(missing)")
         counts = [
             np.array([*c.levels, p.rows - c.levels.sum() - c.nulls, c.nulls]) for c, p in ((x, before), (y, after))
         ]
@@ -105,7 +105,7 @@ def _drawn(baseline: ReferenceProfile, before: BlockProfile, after: BlockProfile
     return None
 
 
-def _named(baseline: ReferenceProfile, column: str, kept: Sequence[str]) -> list[str]:
+def named_levels(baseline: ReferenceProfile, column: str, kept: Sequence[str]) -> list[str]:
     """Readable level names: a cluster of texts is named by its distinctive words, or by its number."""
     if meaning_of(baseline, column) != MEANINGS["cluster"]:
         return list(kept)

@@ -31,9 +31,15 @@ from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.upkeep.protected import protected_columns, record_read
 from reports import store as reports_store
 from reports.charts.records import Distribution
-from reports.facts.distributions import distributions, slices_of
+from reports.facts.distributions import distributions, named_levels, slices_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+EFFECTS: Final = {
+    "location": "The mean", "spread": "The spread", "share": "The share of one value",
+    "share_below": "The share below a value",
+    "missing": "The share of missing values", "other": "The share of rarer values",
+    "unseen": "The share of values never seen before",
+}  # fmt: skip
 HISTORY: Final = 200  # windows
 FEW: Final = 10  # alerts
 
@@ -79,7 +85,7 @@ def column_page(
         history=history_chart(effects, faults) if effects or faults else None, effects=effects[::-1],
         faults=faults[::-1],
         alerts=store.alerts_of_column(db, model.id, {column, base}, FEW), floors=spec.monitors.drift.floors,
-        may_levels=caller.may(Permission.EVENTS_READ),
+        effects_in_words=EFFECTS,
     )  # fmt: skip
 
 
@@ -148,7 +154,8 @@ def _slices(
 ) -> list[Slice]:
     assert reference.artifact is not None  # checked by the caller
     baseline = load_profile(site.artifacts.root, reference.artifact)
-    levels = baseline.coding.categories[column].kept if column in baseline.coding.categories else ()
+    kept = baseline.coding.categories[column].kept if column in baseline.coding.categories else ()
+    levels = named_levels(baseline, column, kept)
     found = slices_of(db, spec, window, reference, baseline)
     return [one for name, part in found.items() if (one := _slice(name, part, column, levels)) is not None]
 

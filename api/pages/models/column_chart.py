@@ -45,11 +45,16 @@ def _place(m: Measurement) -> Vega:
 
 
 def _panel(title: str, rows: list[Vega], layers: list[Vega], height: int = 90) -> Vega:
-    return {"title": title, "data": {"values": _with_gaps(rows)}, "height": height, "layer": layers}
+    return {
+        "title": {"text": title, "limit": 320},
+        "data": {"values": _with_gaps(rows)},
+        "height": height,
+        "layer": layers,
+    }
 
 
 def _y(field: str, **scale: Any) -> Vega:
-    axis = {"title": None, "tickCount": 4, "domain": False, "ticks": False, "format": "~g", **BASIS}
+    axis = {"title": None, "tickCount": 4, "domain": False, "ticks": False, "format": "~r", **BASIS}
     return {"field": field, "type": "quantitative", "axis": axis, "scale": {"zero": True, **scale}}
 
 
@@ -75,7 +80,7 @@ def _size(effects: Sequence[Measurement], domain: Sequence[int]) -> Vega:
         for m in effects if m.details.get("times_floor") is not None
     ]  # fmt: skip
     floor = {"mark": {"type": "rule", "color": _ALARM}, "encoding": {"y": {"datum": 1, "type": "quantitative"}}}
-    title = "size of the largest change, times its floor (line: 1, the floor)"
+    title = "size, times its floor (line: the floor)"
     return _panel(title, rows, [*_points(domain, "size", "times the floor"), floor])
 
 
@@ -92,9 +97,7 @@ def _change(effects: Sequence[Measurement], unit: str, domain: Sequence[int]) ->
         "mark": {"type": "area", "color": _MUTED, "opacity": 0.15, "invalid": BREAK},
         "encoding": {"x": axis_of_time(domain), "y": _y("l"), "y2": {"field": "h"}},
     }
-    return _panel(
-        f"change, {unit} (band: would not have shown)", rows, [band, *_points(domain, "v", f"change, {unit}")]
-    )
+    return _panel(f"change, {unit} (band: not visible)", rows, [band, *_points(domain, "v", f"change, {unit}")])
 
 
 def _faults(faults: Sequence[Measurement], metric: str, domain: Sequence[int]) -> Vega:

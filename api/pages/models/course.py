@@ -105,7 +105,7 @@ def course_of(db: Session, model: Model, spec: ModelSpec, asked: Asked) -> Cours
         return Course(asked, length, lengths, segments, (), False, (), (), (), None)
     first, last = windows[0].from_ts, windows[-1].to_ts
     panels = _panels(db, model, spec, asked, windows)
-    happened = store.happened(db, model.id, (windows[0], windows[-1]), first, last)
+    happened = store.happened(db, model.id, first, last)
     place = Places(windows, happened.versions)
     rules = rules_of(happened.references, happened.versions, happened.deploys, place)
     ticks = ticks_of(happened.alerts, happened.decisions, happened.runs, place)

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from api.pages.models.course import Course, Panel
 from api.pages.models.store import CourseWindow, Value
+from reports.charts.records import Rule
 
 Vega = dict[str, Any]
+MOST_TITLE: Final = 40  # characters
 BREAK: Final = "break-paths-filter-domains"  # no line crosses what was not measured
 BASIS: Final = {"minExtent": 50, "maxExtent": 50}  # the same in all panels, so that times line up
 _SERIES, _SECOND, _ALARM, _MUTED, _VERSION = (
@@ -16,19 +18,16 @@ _SERIES, _SECOND, _ALARM, _MUTED, _VERSION = (
 )
 _DAY: Final = 86_400_000  # ms
 _STEPS: Final = (60_000, 300_000, 900_000, 3_600_000, 10_800_000, 21_600_000, 43_200_000, _DAY, 2 * _DAY, 7 * _DAY)
-ROWS: Final = ("versions", "specs", "deploys", "alerts", "retrains")
+ROWS: Final = ("versions", "deploys", "references", "specs", "alerts", "retrains")
 _SHAPES: Final = {
-    "versions": ("square", _VERSION), "specs": ("diamond", _MUTED), "deploys": ("triangle-right", _VERSION),
-    "alerts": ("triangle-up", _ALARM), "retrains": ("circle", _SERIES),
+    "versions": ("square", _VERSION), "deploys": ("triangle-right", _VERSION), "references": ("cross", _MUTED),
+    "specs": ("diamond", _MUTED), "alerts": ("triangle-up", _ALARM), "retrains": ("circle", _SERIES),
 }  # fmt: skip
 
 
 def happenings(course: Course) -> list[Vega]:
     """What happened, in order: when, of which kind, in which words."""
-    found = [
-        {"at": rule.at, "row": "deploys" if rule.label.endswith(" deployed") else "versions", "label": rule.label}
-        for rule in course.rules
-    ]
+    found = [{"at": rule.at, "row": _row(rule), "label": rule.label} for rule in course.rules]
     kinds = {"alerts": "alerts", "retrain ": "retrains", "run ": "retrains"}
     for tick in course.ticks:
         row = next((r for prefix, r in kinds.items() if tick.kind.startswith(prefix.rstrip("s"))), "alerts")
@@ -38,10 +37,19 @@ def happenings(course: Course) -> list[Vega]:
     return sorted(found, key=lambda one: one["at"])
 
 
+def _row(rule: Rule) -> str:
+    if rule.kind == "baseline":
+        return "references"
+    return "deploys" if rule.label.endswith(" deployed") else "versions"
+
+
 def course_chart(course: Course) -> Vega:
     """The chart of a course that has at least one window."""
     domain = [ms(course.windows[0].from_ts), ms(course.windows[-1].to_ts)]
-    events = [{**one, "at": ms(one["at"]), "t": moment_text(one["at"])} for one in happenings(course)]
+    events = [
+        {**one, "at": ms(one["at"]), "t": moment_text(one["at"]), "name": str(one["label"]).split()[0]}
+        for one in happenings(course)
+    ]
     panels = [_panel(panel, domain, few=len(course.windows) <= 60) for panel in course.panels]
     panels += [_bars("rows", "rows per window", domain), _bars("labels", "rows with an outcome, share", domain, top=1)]
     with_labels(panels[-1])
@@ -53,9 +61,9 @@ def course_chart(course: Course) -> Vega:
 
 
 def height_of(course: Course) -> int:
-    """One of the heights that a page reserves, about that of the chart."""
-    wanted = 90 + 122 * len(course.panels) + 18 * len({one["row"] for one in happenings(course)}) + 130
-    return next((h for h in (320, 400, 480, 640, 800) if h >= wanted), 800)
+    """The largest of the heights that a page reserves that is no more than that of the chart."""
+    wanted = 166 + 116 * len(course.panels) + 18 * len({one["row"] for one in happenings(course)})
+    return next((h for h in (800, 640, 480, 400) if h <= wanted), 320)
 
 
 def _rows(course: Course) -> list[Vega]:
@@ -132,7 +140,8 @@ def _marks(domain: Sequence[int]) -> tuple[list[int], str]:
 
 def _rules(domain: Sequence[int]) -> Vega:
     return {
-        "data": {"name": "e"}, "transform": [{"filter": "datum.row == 'versions' || datum.row == 'deploys'"}],
+        "data": {"name": "e"},
+        "transform": [{"filter": "indexof(['versions', 'deploys', 'references'], datum.row) >= 0"}],
         "mark": {"type": "rule", "color": _VERSION, "strokeWidth": 1, "strokeDash": [2, 2], "clip": True},
         "encoding": {"x": axis_of_time(domain, "at")},
     }  # fmt: skip
@@ -160,7 +169,7 @@ def _lane(events: Sequence[Vega], domain: Sequence[int]) -> Vega:
         layers.append({
             "transform": [{"filter": "datum.row == 'versions' || datum.row == 'deploys'"}],
             "mark": {"type": "text", "align": "left", "dx": 7, "fontSize": 11, "limit": 120},
-            "encoding": {"x": axis_of_time(domain, "at"), "y": y, "text": {"field": "label"}},
+            "encoding": {"x": axis_of_time(domain, "at"), "y": y, "text": {"field": "name"}},
         })  # fmt: skip
     return {"data": {"name": "e"}, "height": 18 * len(rows), "layer": layers}
 
@@ -208,8 +217,19 @@ def _panel(panel: Panel, domain: Sequence[int], *, few: bool) -> Vega:
         "encoding": {"x": x, "y": {"value": 78}, "tooltip": [{"field": "t", "title": "not measured; ends, UTC"}]},
     })  # fmt: skip
     limit = next((v.limit for v in reversed(list(panel.values.values())) if v.limit is not None), None)
-    words = "" if limit is None else f" ({panel.limit_word} {limit:.3g})"
-    return {"title": f"{panel.title}{words}", "data": {"name": "w"}, "height": 84, "layer": layers}
+    words = "" if limit is None else f"({panel.limit_word} {limit:.3g})"
+    return {
+        "title": titled(panel.title, words),
+        "data": {"name": "w"},
+        "height": 84,
+        "layer": layers,
+    }
+
+
+def titled(title: str, words: str) -> Vega:
+    """The title of a panel; on two lines where one would not fit on a telephone."""
+    text = [title, words] if words and len(title) + len(words) > MOST_TITLE else f"{title} {words}".strip()
+    return {"text": text, "limit": 330}
 
 
 def status_marks(field: str, *, small: int) -> Vega:

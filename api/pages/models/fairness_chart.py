@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from api.pages.models.course_chart import BASIS, BREAK, axis_of_time, moment_text, ms, short, status_marks, with_labels
+from api.pages.models.course_chart import (
+    BASIS,
+    BREAK,
+    axis_of_time,
+    moment_text,
+    ms,
+    short,
+    status_marks,
+    titled,
+    with_labels,
+)
 from reports.charts.records import Panel, Timeline
 from reports.fairness import CellLine
 
@@ -49,8 +59,13 @@ def _panel(panel: Panel, domain: Sequence[int]) -> Vega:
               "transform": [{"filter": "isValid(datum.v)"}],
               "encoding": {"x": x, "y": y("v"), **status_marks("s", small=18), "tooltip": tooltip}}  # fmt: skip
     last = next((p.limit for p in reversed(panel.points) if p.limit is not None), None)
-    title = panel.title if last is None else f"{panel.title} ({panel.limit_word} {last:.3g})"
-    return {"title": title, "data": {"values": rows}, "height": 90, "layer": [band, limit, line, points]}
+    words = "" if last is None else f"({panel.limit_word} {last:.3g})"
+    return {
+        "title": titled(panel.title, words),
+        "data": {"values": rows},
+        "height": 90,
+        "layer": [band, limit, line, points],
+    }
 
 
 def groups_chart(cells: Sequence[CellLine], rates: Sequence[str]) -> Vega | None:

@@ -136,16 +136,23 @@ def segments(db: Session, model: UUID, metric: str, column: str) -> list[str]:
     return list(db.scalars(query))
 
 
-def happened(db: Session, model: UUID, windows: Sequence[CourseWindow], since: datetime, until: datetime) -> Happened:
-    """What happened between two times, or because of the first or the last of these windows."""
-    ids = [w.id for w in windows]
+def happened(db: Session, model: UUID, since: datetime, until: datetime) -> Happened:
+    """What happened between two times, or because of a window that ends between them.
+
+    Rows that are sent late are older than what follows from them.
+    """
+    ended = select(Window.id).where(Window.model_id == model, Window.to_ts >= since, Window.to_ts <= until)
+    caused = select(TriggerDecision.id).where(TriggerDecision.window_id.in_(ended), TriggerDecision.fired)
     alerts = select(Alert).where(
-        Alert.model_id == model, or_(Alert.opened_at.between(since, until), Alert.first_window_id.in_(ids))
+        Alert.model_id == model, or_(Alert.opened_at.between(since, until), Alert.first_window_id.in_(ended))
     )
     decisions = select(TriggerDecision).where(
-        TriggerDecision.model_id == model, TriggerDecision.fired, TriggerDecision.at.between(since, until)
+        TriggerDecision.model_id == model, TriggerDecision.fired,
+        or_(TriggerDecision.at.between(since, until), TriggerDecision.window_id.in_(ended)),
+    )  # fmt: skip
+    runs = select(Run).where(
+        Run.model_id == model, or_(Run.finished_at.between(since, until), Run.decision_id.in_(caused))
     )
-    runs = select(Run).where(Run.model_id == model, Run.finished_at.between(since, until))
     references = select(ReferenceRow).where(ReferenceRow.model_id == model, ReferenceRow.state == "ready")
     specs = select(SpecRevision.revision, SpecRevision.created_at, SpecRevision.author).where(
         SpecRevision.model_id == model, SpecRevision.created_at.between(since, until)
