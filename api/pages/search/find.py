@@ -163,7 +163,10 @@ def _versions(db: Session, models: list[UUID] | None, asked: str) -> Group:
         .order_by(ModelVersion.created_at.desc(), ModelVersion.id)
     )
     return _cut("Versions", [
-        Hit(f"/models/{name}/versions/{v.version}", f"{name} {v.version}", f"{v.stage}, registered {_at(v.created_at)}")
+        Hit(
+            f"/models/{name}/versions/{quote(v.version)}", f"{name} {v.version}",
+            f"{v.stage}, registered {_at(v.created_at)}",
+        )
         for v, name in _rows(db, query)
     ])  # fmt: skip
 

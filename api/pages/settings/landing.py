@@ -62,15 +62,17 @@ def policies_page(caller: Reader, db: ReadDb, request: Request) -> HTMLResponse:
 def _policy(name: str, spec: SpecRevision) -> dict[str, Any]:
     """What the spec of a model declares about its data, its alarms and its retraining."""
     document = spec.document
-    retrain, envelope = document.get("retrain"), (document.get("retrain") or {}).get("envelope") or {}
+    alarms, retrain = (document.get("monitors") or {}).get("false_alarms"), document.get("retrain")
+    if isinstance(alarms, dict):
+        alarms = f"alpha {alarms.get('alpha'):g} per window"
     return {
         "model": name, "revision": spec.revision, "at": spec.created_at, "by": spec.author,
-        "risk": document.get("risk") or "limited", "retention": document.get("retention"),
+        "risk": document.get("risk"), "retention": document.get("retention"), "alarms": alarms,
         "redact": {column: [p if isinstance(p, str) else p.get("name", "own") for p in patterns]
                    for column, patterns in (document.get("redact") or {}).items()},
         "protected": sorted(c for c, d in document["columns"].items() if d.get("role") == "protected"),
-        "retrain": None if retrain is None else retrain.get("approval"), "envelope": sorted(envelope),
-        "alarms": (document.get("monitors") or {}).get("false_alarms"),
+        "retrain": None if retrain is None else retrain.get("approval", "none"),
+        "gates": () if retrain is None else retrain.get("gates", ()),
     }  # fmt: skip
 
 

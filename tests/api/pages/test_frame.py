@@ -46,9 +46,13 @@ def linked(html: str) -> set[str]:
 
 def test_the_navigation_has_what_the_role_may_open(site: Site, clock: ManualClock, client: TestClient) -> None:
     for role in (Role.VIEWER, Role.COMPLIANCE, Role.ADMIN):
-        shown = client.get("/", headers=key(site, clock, role)).text
+        headers = key(site, clock, role)
+        shown = client.get("/", headers=headers).text
         assert linked(shown) == {e.path for e in ENTRIES if e.permission in PERMISSIONS[role]}
         assert '<a href="/" aria-current="page">Overview</a>' in shown
+    for entry in ENTRIES:
+        opened = client.get(entry.path, headers=headers)
+        assert (opened.status_code, f'href="{entry.path}" aria-current="page"' in opened.text) == (200, True), entry
     assert "/events" not in linked(client.get("/", headers=key(site, clock, Role.VIEWER, [])).text)
 
 
@@ -115,7 +119,7 @@ def test_each_kind_is_found_by_what_people_know_of_it(
     assert f"/alerts/{story.alert_id}" in found(client, admin, str(story.alert_id)[:8].upper())["Alerts"]
     assert len(found(client, admin, "accuracy limit")["Alerts"]) == 1
     assert found(client, admin, "v1 promoted")["Runs"] == [f"/runs/{story.run_id}"]
-    assert found(client, admin, "v2")["Versions"] == ["/models/support-intents#versions"]
+    assert found(client, admin, "v2")["Versions"] == ["/models/support-intents/versions/v2"]
     assert "/ledger/1" in found(client, admin, "model.spec")["Ledger"]
     assert all(path.startswith("/ledger/") for path in found(client, admin, "support-intents")["Ledger"])
 
