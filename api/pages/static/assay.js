@@ -29,6 +29,7 @@ function enhance(root) {
     if (!table.tHead) continue;
     // A list in pages is sorted by the service: one page of it in another order would mislead.
     if (!table.classList.contains("listed")) [...table.tHead.rows[0].cells].forEach((header, column) => {
+      if (header.querySelector("a, button, input")) return; // what acts by itself is not wrapped in a button
       const button = document.createElement("button");
       button.className = "sort";
       button.type = "button";
