@@ -32,7 +32,7 @@ from monitor.tables import (
     QuarantineDecision,
     Window,
 )
-from reports import service
+from reports import schedules, service
 from retrain.tables import AttributionReference, DecisionReasons, FairnessFlip
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END, START
@@ -86,6 +86,7 @@ def build(folder: Path) -> Installation:
     sign(site)
     with site.database.write() as db:
         row = service.request(site, db, "support-intents", "audit", START, END, [], "ann")
+        schedules.declare(site, db, schedules.Wanted(every="month", model="support-intents"), "ann")
     files = service.build(site, row.id).files or {}
     with site.database.write() as db:
         fill(db, END)

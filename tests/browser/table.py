@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from governance.access.roles import Permission, Role
 from monitor.site import Site
 from monitor.tables import Alert, Dataset, Window
+from reports import schedules, service
+from reports.tables import Report
 from tests.reports.story import Story
 
 
@@ -61,6 +63,12 @@ PAGES = (
     Page("predictions", "/models/support-intents/versions/v2/predictions", "No event names v2", Permission.EVENTS_READ),
     Page("datasets", "/datasets", "3 datasets"),
     Page("dataset", "/datasets/{dataset}", "4,210 rows of support-intents"),
+    Page("reports", "/reports", "Build a report"),
+    Page("report", "/reports/{report}", "Audit report of support-intents"),
+    Page("report-schedules", "/reports/schedules", "the last quarter"),
+    Page("regimes", "/reports/regimes", "eu-ai-act"),
+    Page("regime", "/reports/regimes/nyc-ll144", "Requirements"),
+    Page("verify", "/reports/verify", "Choose a bundle"),
     Page("entry", "/ledger/1", "model.spec by a.lindqvist", Permission.LEDGER_READ),
     Page("search", "/search?q=support", "support-intents"),
     Page("search-nothing", "/search?q=nowhere", "Nothing was found"),
@@ -78,14 +86,20 @@ def places(site: Site, story: Story) -> Mapping[str, object]:
         window = db.query(Window).filter(Window.model_id == story.model_id, Window.verdict == "alarm").first()
         assert window is not None
         dataset = db.query(Dataset).filter(Dataset.model_id == story.model_id, Dataset.role == "train").one().id
+        report = db.query(Report).filter(Report.model_id == story.model_id).one().id
         incident = db.get_one(Alert, story.alert_id).incident_id
         return {
             "dataset": dataset, "alert": story.alert_id, "incident": incident, "run": story.run_id, "window": window.id,
+            "report": report,
         }  # fmt: skip
 
 
 def also(site: Site, story: Story) -> None:
     """What pages show beside the story."""
+    with site.database.write() as db:
+        service.request(site, db, "support-intents", "audit", story.start, story.end, [], "a.lindqvist")
+        wanted = schedules.Wanted(every="quarter", model="support-intents", zone="Europe/Berlin", regimes=["eu-ai-act"])
+        schedules.declare(site, db, wanted, "a.lindqvist")
 
 
 ROLES = tuple(role for role in Role if role is not Role.PRODUCER)  # a producer reads no page

@@ -17,6 +17,7 @@ APART = {
     "ApiKey": "governance.access.rights", "Person": "governance.access.rights",
     "PageSession": "sealed, and never printed in a report", "UnmappedService": "spans that no model takes",
     "Job": "work that waits", "Lease": "who works",
+    "ExplanationBatch": "work under way", "OutboxMessage": "messages that wait; what arrived is in the ledger",
 }  # fmt: skip
 READERS = ("reports", "api/pages")
 
@@ -48,6 +49,8 @@ def test_a_change_of_every_bound_column_is_found_and_named(installation: Install
 
 
 LIVE = {"Run.progress"}  # shown while a process works, and of no weight afterwards
+# Columns of these names that rows of other tables have too, and that the certificate of an erasure does not print.
+ELSEWHERE = {"Erasure.subject", "Erasure.error", "Erasure.found", "Erasure.steps"}
 CLASSES = {mapper.class_.__name__: mapper.class_ for mapper in Base.registry.mappers}
 
 
@@ -85,7 +88,7 @@ def test_a_column_that_is_not_bound_is_printed_nowhere() -> None:
         for column in CLASSES[name].unbound
     }
     found = {f"{name}.{column}" for name, column in unbound if any(f".{column}" in text for text in printed)}
-    assert found - LIVE == set()
+    assert found - LIVE - ELSEWHERE == set()
 
 
 def test_what_a_table_leaves_unbound_are_columns_of_it() -> None:
