@@ -17,7 +17,7 @@ from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, Window
 
 Answer = Literal["yes", "by an estimate", "no", "unknown"]
-MOST_LOOKED_AT: Final = 200  # measurements before it began, among which the last value of each KPI is found
+MOST_LOOKED_AT: Final = 20  # windows before it began, among which the last value of each KPI is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def harm(db: Session, window: Window | None, since: datetime, spec: ModelSpec | 
     if not during:
         declared = "no KPI is declared" if spec is not None and not spec.monitors.kpi else "none was measured"
         return Harm("unknown", f"Not known: {declared} for its window.")
-    before, newest = _before(db, window, since), _newest(db, window)
+    before, newest = _before(db, window, since, during), _newest(db, window)
     found = tuple(_harm(m, before.get(_key(m)), newest.get(_key(m)), spec) for m in during)
     found = tuple(sorted(found, key=lambda k: (not k.alarm, k.worse is not True, k.limit is None)))
     return Harm(_answer(found), _sentence(found), found)
@@ -91,24 +91,30 @@ def _kpis(db: Session, window: Window) -> Sequence[Measurement]:
     return db.scalars(query.order_by(Measurement.metric, Measurement.column)).all()
 
 
-def _before(db: Session, window: Window, since: datetime) -> dict[tuple[str, str], KpiRead]:
-    """The last value of each KPI in a window of the same length that ended before it began."""
-    query = (
-        select(Measurement)
-        .join(Window, Window.id == Measurement.window_id)
-        .where(
-            Measurement.model_id == window.model_id, Measurement.monitor == "kpi", Measurement.segment == "",
-            Window.scale == window.scale, Measurement.to_ts <= since, Window.id != window.id,
-        )
-        .order_by(Measurement.to_ts.desc())
-        .limit(MOST_LOOKED_AT)
-    )  # fmt: skip
+def _before(
+    db: Session, window: Window, since: datetime, during: Sequence[Measurement]
+) -> dict[tuple[str, str], KpiRead]:  # fmt: skip
+    """The last value of each KPI in a window of the same length that ended before it began: realised, else estimated.
+
+    One short query for each KPI, each along the index of its series.
+    """
     found: dict[tuple[str, str], KpiRead] = {}
-    for m in db.scalars(query):
-        read = _read(m)
-        known = found.get(_key(m))
-        if read is not None and (known is None or (read.realised and not known.realised)):
-            found[_key(m)] = read
+    for metric, column in dict.fromkeys(_key(m) for m in during):
+        query = (
+            select(Measurement)
+            .join(Window, Window.id == Measurement.window_id)
+            .where(
+                Measurement.model_id == window.model_id, Measurement.metric == metric, Measurement.column == column,
+                Measurement.segment == "", Measurement.monitor == "kpi", Measurement.to_ts <= since,
+                Window.scale == window.scale, Window.id != window.id,
+            )
+            .order_by(Measurement.to_ts.desc())
+            .limit(MOST_LOOKED_AT)
+        )  # fmt: skip
+        reads = [read for m in db.scalars(query) if (read := _read(m)) is not None]
+        realised = [read for read in reads if read.realised]
+        if reads:
+            found[metric, column] = (realised or reads)[0]
     return found
 
 

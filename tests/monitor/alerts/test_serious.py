@@ -111,7 +111,7 @@ def test_the_ledger_has_no_words_of_it_and_the_export_has_all(client: TestClient
     document = client.get(f"{PATH}/{found['id']}/export").json()
     assert (document["description"], document["reports"][0]["reference"]) == ("Ann Lee was refused", "A-1")
     assert document["rule"] == "death of a person: 10 days, Article 73 (4)"
-    assert "Serious incidents" in client.get("/models/router").text
+    assert "Serious incidents" in client.get("/models/router/governance").text
 
 
 def test_an_incident_is_declared_once_and_only_of_its_own_model(client: TestClient) -> None:
