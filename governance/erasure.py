@@ -97,6 +97,11 @@ def erasures(db: Session, *, limit: int = 100) -> Sequence[Erasure]:
     return db.scalars(select(Erasure).order_by(Erasure.requested_at.desc(), Erasure.id).limit(limit)).all()
 
 
+def completed_since(db: Session, since: datetime) -> Sequence[Erasure]:
+    """Erasures of any model that were completed since a time, in order."""
+    return db.scalars(select(Erasure).where(Erasure.completed_at >= since).order_by(Erasure.completed_at)).all()
+
+
 # --- facts that the steps keep for one another, and for themselves after a crash --------------------------------------
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from governance.tables import Erasure, LedgerEntry
+from governance.tables import LedgerEntry
 from monitor.tables import Alert, Dataset, Explanation, Incident, Measurement, Model, ReferenceRow, SpecRevision, Window
 from reports.errors import ReportNotFoundError
 from reports.tables import Report
@@ -262,11 +262,6 @@ def entry(db: Session, index: int) -> Entry | None:
 def read_entry(row: LedgerEntry) -> Entry:
     line = json.loads(row.entry)
     return Entry(row.index, line["at"], line["kind"], line["actor"], line["subject"], line["body"])
-
-
-def erasures_since(db: Session, since: datetime) -> Sequence[Erasure]:
-    """Erasures of any model that were completed since a time."""
-    return db.scalars(select(Erasure).where(Erasure.completed_at >= since).order_by(Erasure.completed_at)).all()
 
 
 def reports(db: Session, model_id: UUID, limit: int = 20) -> Sequence[Report]:

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from governance import erasure
 from monitor.tables import Model, SpecRevision, Window
 from reports import document as doc
-from reports import store
 from reports.periods import period_name, period_words
 from reports.tables import Report
 
@@ -52,7 +52,7 @@ def _revised(revisions: Sequence[SpecRevision], since: datetime) -> Iterator[str
 
 def _erased(db: Session, model: Model, report: Report) -> Iterator[str]:
     """Erasures since the period began: rows they removed are in no figure that was computed after them."""
-    found = [e for e in store.erasures_since(db, report.period_from) if model.name in e.models]
+    found = [e for e in erasure.completed_since(db, report.period_from) if model.name in e.models]
     known = [e for e in found if e.completed_at is not None and e.completed_at <= report.created_at]
     if known:
         count = "1 person" if len(known) == 1 else f"{len(known):,} people"

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from governance import erasure as erasures
-from governance.tables import Erasure
 from monitor.site import Site
 from reports import document as doc
 from reports import store
@@ -32,10 +33,34 @@ KEPT: Final = (
 _SUBJECT: Final = "subject"  # of the proof: the keyed digest of the person
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the ledger binds of an erasure; the person it is about is left out."""
+
+    id: UUID
+    models: Sequence[str]
+    state: str
+    proof: str | None
+    requested_entry: int
+    done_entry: int | None
+    requested_by: str
+    requested_at: datetime
+    completed_at: datetime | None
+
+
+def asked_for(db: Session, row: Report) -> Asked:
+    """The erasure that a report is about."""
+    found = erasures.erasure(db, UUID(row.subject or ""))
+    return Asked(
+        found.id, list(found.models), found.state, found.proof, found.requested_entry, found.done_entry,
+        found.requested_by, found.requested_at, found.completed_at,
+    )  # fmt: skip
+
+
 def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     """The document of a certificate; an erasure that is under way says so."""
     base = base_of(site, db, row)
-    found = erasures.erasure(db, UUID(row.subject or ""))
+    found = asked_for(db, row)
     proof, name = _proof(site, found), base.identity.model
     mine: Mapping[str, Any] = next((m for m in proof.get("models") or () if m["model"] == name), {})
     adapters = [a for a in proof.get("adapters") or () if a["model"] == name]
@@ -74,12 +99,12 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
 
 def proof_members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
     """The proof as the ledger's entry holds its digest, as a member of the bundle."""
-    found = erasures.erasure(db, UUID(row.subject or ""))
+    found = asked_for(db, row)
     alone = found.models == [store.model_of(db, row.model_id).name]  # else it tells of models that others may not see
     return {PROOF: site.artifacts.get(found.proof)} if found.proof is not None and alone else {}
 
 
-def _models(found: Erasure, model: str) -> str:
+def _models(found: Asked, model: str) -> str:
     """Other models are counted, not named: who may read this report may not see them."""
     if not found.models:
         return "every model of the installation"
@@ -87,7 +112,7 @@ def _models(found: Erasure, model: str) -> str:
     return model if not others else f"{model} and {others} more"
 
 
-def _proof(site: Site, found: Erasure) -> dict[str, Any]:
+def _proof(site: Site, found: Asked) -> dict[str, Any]:
     if found.proof is None or found.done_entry is None:
         return {}
     proof: dict[str, Any] = json.loads(site.artifacts.get(found.proof))
@@ -98,7 +123,7 @@ def _removed(mine: Mapping[str, Any]) -> int:
     return sum(int(t["rows_removed"]) for t in mine.get("tables") or ())
 
 
-def _sentence(found: Erasure, mine: Mapping[str, Any], model: str) -> str:
+def _sentence(found: Asked, mine: Mapping[str, Any], model: str) -> str:
     if found.state != "done" or found.completed_at is None:
         return f"The erasure of one person's rows of {model} is {found.state}; what was removed is known at its end."
     left = sum(int((t.get("after") or {}).get("found") or 0) for t in mine.get("tables") or ())
@@ -108,7 +133,7 @@ def _sentence(found: Erasure, mine: Mapping[str, Any], model: str) -> str:
     )
 
 
-def _facts(found: Erasure, mine: Mapping[str, Any], adapters: Sequence[Mapping[str, Any]]) -> list[doc.Fact]:
+def _facts(found: Asked, mine: Mapping[str, Any], adapters: Sequence[Mapping[str, Any]]) -> list[doc.Fact]:
     done = found.state == "done"
     return [
         fact("State", found.state),

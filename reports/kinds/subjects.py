@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from governance.tables import Erasure
+from governance import erasure
 from monitor.site import Site
 from monitor.tables import Incident, Model, Window
 from reports.errors import ReportSubjectError
@@ -59,9 +59,12 @@ def incident_of(site: Site, db: Session, model: Model, subject: str | None) -> A
 
 def erasure_of(site: Site, db: Session, model: Model, subject: str | None) -> About:
     """Raises ReportSubjectError: it is no erasure that covers this model."""
-    found = db.get(Erasure, uuid) if (uuid := _uuid(subject)) is not None else None
-    if found is None or (found.models and model.name not in found.models):
-        fix = f"give the id of an erasure that covers {model.name}, as the answer to its request says"
+    fix = f"give the id of an erasure that covers {model.name}, as the answer to its request says"
+    try:
+        found = erasure.erasure(db, _uuid(subject) or UUID(int=0))
+    except erasure.ErasureNotFoundError as error:
+        raise ReportSubjectError("erasure", "erasure", subject, fix) from error
+    if found.models and model.name not in found.models:
         raise ReportSubjectError("erasure", "erasure", subject, fix)
     return _about(str(found.id), found.requested_at, found.completed_at or site.clock.now())
 
