@@ -1,4 +1,4 @@
-"""A report as PDF/A. The Typst templates get the data and the charts as files, never as joined text."""
+"""A report as PDF/A and PDF/UA. The Typst templates get the data and the charts as files, never as joined text."""
 
 import json
 import re
@@ -15,14 +15,15 @@ from reports.render.glyphs import Shown
 from reports.render.printed import printable, printable_sections
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-STANDARD: Final = "a-2a"  # tagged, so that screen readers can follow headings, tables and figures
+# For the archive, and tagged: screen readers follow headings, tables and figures. Typst refuses what is neither.
+STANDARDS: Final = ("a-2a", "ua-1")
 TRIES: Final = 8  # each tells of one text that a font refuses
 _QUOTED: Final = re.compile("`[^`]*`")
 _REFUSED: Final = re.compile(r'the text `"(.*?)"` could not be displayed', re.DOTALL)
 
 
 def typeset(report: EvidenceDocument, charts: Mapping[str, str], *, paper: str = "a4") -> bytes:
-    """PDF/A-2a bytes; equal input gives equal bytes.
+    """PDF/A-2a and PDF/UA-1 bytes; equal input gives equal bytes.
 
     Args:
         report: the document; its digest is printed on the first page.
@@ -68,7 +69,7 @@ def _compiled(report: EvidenceDocument, charts: Mapping[str, str], digest: str, 
             (folder / chart).write_text(fonts.text(svg))
         return typst.compile(
             str(folder / template_of(report)), root=str(folder), font_paths=folders(), ignore_system_fonts=True,
-            pdf_standards=STANDARD, timestamp=int(report.created_at.timestamp()),
+            pdf_standards=list(STANDARDS), timestamp=int(report.created_at.timestamp()),
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pypdf
 import pytest
 import typst
 
@@ -107,6 +108,30 @@ def test_the_text_of_the_pdf_has_the_figures_of_the_json(built: dict[str, bytes]
     said = set(re.findall(r"(?<![\w.:,-])\d[\d,]*\.\d{3}(?![\w.]|,\d)", tables))
     assert len(said) > 100
     assert said <= told, said - told
+
+
+@pytest.mark.slow
+def test_a_validator_takes_the_pdf_for_the_archive_and_for_screen_readers(
+    built: dict[str, bytes], tmp_path: Path
+) -> None:
+    """By veraPDF where it is installed, else by pdf-oxide 0.3.78: `pip install pdf-oxide==0.3.78`."""
+    path = tmp_path / "report.pdf"
+    path.write_bytes(built["pdf"])
+    reader = pypdf.PdfReader(path)
+    assert b"<pdfaid:conformance>A</pdfaid:conformance>" in built["pdf"]
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in built["pdf"]
+    root: Any = reader.trailer["/Root"]
+    assert (root["/MarkInfo"]["/Marked"], root["/Lang"], "/StructTreeRoot" in root) == (True, "en", True)
+    verapdf = shutil.which("verapdf")
+    if verapdf is not None:
+        for flavour in ("2a", "ua1"):
+            command = [verapdf, "--flavour", flavour, "--format", "text", str(path)]
+            assert subprocess.run(command, capture_output=True, check=False).stdout.startswith(b"PASS")
+        return
+    pdf_oxide = pytest.importorskip("pdf_oxide", reason="neither veraPDF nor pdf-oxide is installed")
+    document = pdf_oxide.PdfDocument(str(path))
+    for found in (document.validate_pdf_a("2a"), document.validate_pdf_ua()):
+        assert (found["valid"], found["errors"]) == (True, [])
 
 
 def _time(text: str) -> str:
