@@ -1,6 +1,7 @@
 """`assay report MODEL`: build a report of a period or of one thing and download it; list, download and send others."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -35,6 +36,10 @@ app.add_typer(report_schedules.app, name="schedule", help="Reports at the ticks 
 app.command("regimes")(report_schedules.regimes)
 ReportId = Annotated[UUID, typer.Argument(help="id, as `assay report list` shows it")]
 Out = Annotated[Path, typer.Option(help="folder for the files")]
+FORMATS = ("pdf", "html", "csv", "json", "zip")
+Formats = Annotated[
+    list[str] | None, typer.Option("--format", help=f"one of {', '.join(FORMATS)}; may be repeated; all without it")
+]
 Regimes = Annotated[
     list[str] | None, typer.Option(help="id of a regime pack, as `assay report regimes` lists them; may be repeated")
 ]
@@ -45,6 +50,7 @@ To = Annotated[list[str] | None, typer.Option("--deliver", help="channel that is
 def report(
     model: ModelName,
     out: Out = Path(),
+    formats: Formats = None,
     kind: Annotated[
         str, typer.Option(help="audit, fairness, dossier, incident, model_card, annex_iv, erasure or retention")
     ] = "audit",
@@ -66,6 +72,7 @@ def report(
     The word `build` may be left out.
     """
     folder_for(out, "--out")  # refused before the report is built
+    faces = _faces(formats)
     begin, until = period(SystemClock().now(), start=start, end=end, quarter=quarter, month=month, days=days, zone=zone)
     service = client()
     packs = [one for given in regimes or [] for one in given.replace(",", " ").split()]
@@ -78,7 +85,7 @@ def report(
         time.sleep(0.5)
     if state["state"] == "failed":
         raise InvalidError(f"the report could not be built: {state['error']}", report=asked["id"])
-    files = _downloaded(service, state, out)
+    files = _downloaded(service, state, out, faces)
     if as_json:
         emit_json({"id": asked["id"], "from": begin.isoformat(), "to": until.isoformat(), "files": files})
         return
@@ -87,24 +94,37 @@ def report(
 
 
 @app.command()
-def download(report_id: ReportId, out: Out = Path(), as_json: JsonFlag = False) -> None:
-    """Download every file of a report; each pull is recorded in the ledger."""
+def download(report_id: ReportId, out: Out = Path(), formats: Formats = None, as_json: JsonFlag = False) -> None:
+    """Download the files of a report; each pull is recorded in the ledger."""
     folder_for(out, "--out")
-    service = client()
-    files = _downloaded(service, service.json("GET", f"/api/v1/reports/{report_id}"), out)
+    faces, service = _faces(formats), client()
+    files = _downloaded(service, service.json("GET", f"/api/v1/reports/{report_id}"), out, faces)
     if as_json:
         emit_json({"id": str(report_id), "files": files})
     else:
         console.print("\n".join(files.values()), markup=False, soft_wrap=True)
 
 
-def _downloaded(service: Client, state: dict[str, Any], out: Path) -> dict[str, str]:
+def _faces(formats: list[str] | None) -> tuple[str, ...]:
+    """The faces that are asked for; all without a word."""
+    chosen = [one for given in formats or FORMATS for one in given.replace(",", " ").split()]
+    for one in chosen:
+        if one not in FORMATS:
+            raise InvalidError(
+                f"--format {one!r} is not known; give one of {', '.join(FORMATS)}", field="--format", value=one
+            )
+    return tuple(chosen)
+
+
+def _downloaded(service: Client, state: dict[str, Any], out: Path, faces: Sequence[str]) -> dict[str, str]:
     """Write each file of a report under a name that says model and period; an earlier one of that name stays."""
     if not state["file_names"]:
         raise InvalidError(f"report {state['id']} has no files yet; it is {state['state']}", report=state["id"])
     out.mkdir(parents=True, exist_ok=True)
     files = {}
     for face, name in state["file_names"].items():
+        if face not in faces:
+            continue
         content = service.send("GET", f"/api/v1/reports/{state['id']}.{face}").content
         path = out / name
         if path.exists() and path.read_bytes() != content:
