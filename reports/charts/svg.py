@@ -5,10 +5,9 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from reports.charts.distribution import distribution_spec
 from reports.charts.loss import loss_spec
 from reports.charts.palette import COLOURS
-from reports.charts.records import Distribution, Theme, Timeline, Vega
+from reports.charts.records import Theme, Timeline, Vega
 from reports.charts.timeline import timeline_spec
 
 _CLIP: Final = re.compile(r"\bclip\d+\b")
@@ -24,12 +23,6 @@ def timeline_svg(timeline: Timeline, *, width: int = 960, theme: Theme = "page")
         theme: `page` colours by CSS variable, `print` literally.
     """
     return render(timeline_spec(timeline, width=width, theme=theme), theme)
-
-
-@lru_cache(maxsize=64)
-def distribution_svg(chart: Distribution, *, width: int = 560, theme: Theme = "page") -> str:
-    """Reference against window: two outlines on the same bins, or dots per category sorted by change."""
-    return render(distribution_spec(chart, width=width, theme=theme), theme)
 
 
 @lru_cache(maxsize=32)

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from reports.charts.data_table import distribution_table, timeline_table
-from reports.charts.distribution import distribution_spec
 from reports.charts.loss import loss_spec
 from reports.charts.palette import COLOURS
-from reports.charts.records import Distribution, Panel, Point, Rule, Tick, Timeline
-from reports.charts.svg import distribution_svg, loss_svg, timeline_svg
+from reports.charts.records import Panel, Point, Rule, Tick, Timeline
+from reports.charts.svg import loss_svg, timeline_svg
 from reports.charts.text import number
 from reports.charts.timeline import timeline_spec
 
@@ -123,25 +121,7 @@ def test_an_empty_timeline_and_a_single_window_are_drawn() -> None:
 def test_the_specifications_fit_the_published_schema(theme: Any) -> None:
     import altair as alt
 
-    chart = Distribution("amount", "number", tuple("abc"), (0.2, 0.3, 0.5), (0.5, 0.3, 0.2), 5000, 400, "USD")
-    for spec in (timeline_spec(TIMELINE, width=960, theme=theme), distribution_spec(chart, width=500, theme=theme)):
-        alt.Chart.from_dict(spec, validate=True)
-
-
-def test_the_table_beside_a_chart_holds_every_point() -> None:
-    table = timeline_table(TIMELINE)
-    assert len(table.rows) == 15
-    assert table.rows[2][3:6] == ("0.780", "0.750", "0.810")
-    assert table.rows[3][3] == "–"
-    assert table.rows[3][-1] == "not measured"
-
-
-def test_categories_are_sorted_by_how_much_they_changed() -> None:
-    chart = Distribution("channel", "category", ("web", "phone", "chat"), (0.4, 0.4, 0.2), (0.1, 0.38, 0.52), 5000, 400)
-    spec = distribution_spec(chart, width=560, theme="page")
-    assert spec["layer"][0]["encoding"]["y"]["sort"] == ["chat", "web", "phone"]
-    assert any("n = 5,000" in word for word in words(distribution_svg(chart)))
-    assert [row[-1] for row in distribution_table(chart).rows] == ["-0.300", "-0.020", "+0.320"]
+    alt.Chart.from_dict(timeline_spec(TIMELINE, width=960, theme=theme), validate=True)
 
 
 @pytest.mark.parametrize(
