@@ -86,6 +86,7 @@ def attribution_ndcg(reference: Floats, window: Floats) -> float | None:
     gains = np.asarray(reference, dtype=np.float64)
     if not gains.any():
         return None
+    gains = gains / gains.max()  # only their ratios count, and sums of the smallest doubles lose them
     discounts = 1.0 / np.log2(np.arange(len(gains)) + 2.0)
     _, inverse, counts = np.unique(-np.asarray(window, dtype=np.float64), return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)

@@ -24,7 +24,11 @@ def test_ndcg_is_that_of_scikit_learn_with_ties(reference: np.ndarray, window: n
     if not reference.any():
         assert found is None
     else:
-        assert found == pytest.approx(ndcg_score([reference], [window]))
+        assert found == pytest.approx(ndcg_score([reference / reference.max()], [window]))
+
+
+def test_ndcg_of_the_smallest_doubles_is_that_of_their_ratios() -> None:
+    assert attribution_ndcg(np.full(6, 5e-324), np.zeros(6)) == pytest.approx(1.0)
 
 
 def test_ndcg_by_hand() -> None:
