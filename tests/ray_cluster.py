@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine, which talks to nobody else."""
+"""A Ray cluster of one or two nodes on this machine, which talks to nobody else."""
 
 import contextlib
 import os
@@ -17,8 +17,8 @@ PATIENCE_S = 90.0
 
 
 @contextlib.contextmanager
-def serve(folder: Path, gpus: int = 0) -> Iterator[str]:
-    """Address of a cluster with two nodes of one CPU each; `folder` gets the logs of `ray start`.
+def serve(folder: Path, gpus: int = 0, nodes: int = 2) -> Iterator[str]:
+    """Address of a cluster with two CPUs, on as many nodes; `folder` gets the logs of `ray start`.
 
     `gpus`: that the second node says it has, beside the CPU.
     """
@@ -26,24 +26,31 @@ def serve(folder: Path, gpus: int = 0) -> Iterator[str]:
         address = f"{NODES[0]}:{free.getsockname()[1]}"
     # Short, for the sockets of Ray lie below it and a path of theirs may have 107 characters.
     place = Path(f"/tmp/assay-ray-{os.getpid()}")
-    head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={place}"]
-    nodes: list[subprocess.Popen[bytes]] = []
+    head = [
+        "--head",
+        f"--num-cpus={3 - nodes}",
+        f"--port={address.rpartition(':')[2]}",
+        "--include-dashboard=false",
+        f"--temp-dir={place}",
+    ]
+    started: list[subprocess.Popen[bytes]] = []
     try:
-        for ip, arguments in zip(NODES, (head, [f"--address={address}", f"--num-gpus={gpus}"]), strict=True):
+        rest = [f"--address={address}", "--num-cpus=1", f"--num-gpus={gpus}"]
+        for ip, arguments in ((NODES[0], head), (NODES[1], rest))[:nodes]:
             log = folder / f"{ip}.log"
             with log.open("wb") as output:
-                nodes.append(_start(ip, arguments, output.fileno()))
-            _wait(nodes[-1], log)
+                started.append(_start(ip, arguments, output.fileno()))
+            _wait(started[-1], log)
         yield address
     finally:
-        _end(nodes)
+        _end(started)
         subprocess.run(["rm", "-rf", str(place)], check=False)
 
 
 def _start(ip: str, arguments: list[str], output: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [
-            sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={ip}", "--num-cpus=1",
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={ip}",
             "--object-store-memory=200000000", "--disable-usage-stats", "--min-worker-port=0", "--max-worker-port=0",
             *arguments,
         ],

@@ -1,6 +1,5 @@
 """Engines under the monitor: profiles and confirmations are the same, byte for byte, under every engine."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -139,19 +138,19 @@ def sample(seed: int) -> pl.DataFrame:
     return pl.DataFrame({**numbers, "c": rng.choice(["a", "b"], 2500)})
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[str]:
-    pytest.importorskip("ray", reason="ray is not installed: pip install ray")
-    with ray_cluster.serve(tmp_path) as address:
-        yield address
-
-
 @SQLITE_FIRST
-def test_a_ray_cluster_of_two_nodes_gives_the_same_bytes_and_survives_a_killed_worker(
-    case: Case, cluster: str, tmp_path: Path
+@pytest.mark.parametrize("nodes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_ray_cluster_gives_the_same_bytes_and_survives_a_killed_worker(
+    case: Case, tmp_path: Path, nodes: int
 ) -> None:
-    engine = EngineSettings(kind="ray", jobs=2, ray_address=cluster)
-    assert set(run(engine, [Call(f"node {i}", node, ()) for i in range(8)])) == set(ray_cluster.NODES)
+    pytest.importorskip("ray", reason="ray is not installed: pip install ray")
+    with ray_cluster.serve(tmp_path, nodes=nodes) as address:
+        on_a_cluster(case, address, tmp_path, nodes)
+
+
+def on_a_cluster(case: Case, address: str, tmp_path: Path, nodes: int) -> None:
+    engine = EngineSettings(kind="ray", jobs=2, ray_address=address)
+    assert set(run(engine, [Call(f"node {i}", node, ()) for i in range(8)])) == set(ray_cluster.NODES[:nodes])
     assert in_order(profiled(case, engine, 16)) == in_order(profiled(case, HERE, 16))
     calls = [Call(f"block {x}", die_once, (x, str(tmp_path / "died"))) for x in range(4)]
     with pytest.raises(WorkersLostError, match="during block 0"):
