@@ -5,13 +5,21 @@ A page is added by its line. What it must show goes into the story (tests/report
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
 
 from governance.access.roles import Permission, Role
 from monitor.site import Site
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Dataset, Window
 from reports import schedules, service
 from reports.tables import Report
 from tests.reports.story import Story
+from tests.reports.story_teller import SPEC
+
+MODEL = "/models/support-intents"
+TRACE = "a" * 32
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,13 @@ PAGES = (
     Page("regimes", "/reports/regimes", "eu-ai-act"),
     Page("regime", "/reports/regimes/nyc-ll144", "Requirements"),
     Page("verify", "/reports/verify", "Choose a bundle"),
+    Page("events", "/events", "Look a decision up", Permission.EVENTS_READ),
+    Page("decisions", "/decisions?event_id=asked-1", "1 decision has the id", Permission.EVENTS_READ),
+    Page("event", f"{MODEL}/event?event_id=asked-1&similar=1", "Where it was used", Permission.EVENTS_READ),
+    Page("explorer", f"{MODEL}/events?where=text:contains:card", "3 events that fit", Permission.EVENTS_READ),
+    Page("trace", f"{MODEL}/traces/{TRACE}", "3 events of this model", Permission.EVENTS_READ),
+    Page("ledger", "/ledger", "Verify now", Permission.LEDGER_READ),
+    Page("checkpoints", "/ledger/checkpoints", "That one extends another", Permission.LEDGER_READ),
     Page("entry", "/ledger/1", "model.spec by a.lindqvist", Permission.LEDGER_READ),
     Page("search", "/search?q=support", "support-intents"),
     Page("search-nothing", "/search?q=nowhere", "Nothing was found"),
@@ -95,11 +110,20 @@ def places(site: Site, story: Story) -> Mapping[str, object]:
 
 
 def also(site: Site, story: Story) -> None:
-    """What pages show beside the story."""
+    """What pages show beside the story: a report, a schedule, and three events of one trace."""
     with site.database.write() as db:
         service.request(site, db, "support-intents", "audit", story.start, story.end, [], "a.lindqvist")
         wanted = schedules.Wanted(every="quarter", model="support-intents", zone="Europe/Berlin", regimes=["eu-ai-act"])
         schedules.declare(site, db, wanted, "a.lindqvist")
+    at = story.start + timedelta(hours=1)
+    rows = pl.DataFrame({
+        "event_id": ["asked-1", "asked-2", "asked-3"], "ts": [at + timedelta(milliseconds=30 * i) for i in range(3)],
+        "version": ["v1"] * 3, "trace_id": [TRACE] * 3, "span_id": [f"{i:016x}" for i in (1, 2, 3)],
+        "text": ["my card is lost", "is my card blocked <now>?", "=card()"], "channel": ["web", "app", None],
+        "intent": ["card lost"] * 3, "confidence": [0.9, 0.8, 0.2], "age_band": ["18-29", "30+", "30+"],
+        "customer": ["c1", "c2", "c3"],
+    }, schema_overrides={"ts": pl.Datetime("us", "UTC")})  # fmt: skip
+    site.events.append_events(parse_spec(SPEC), rows, now=site.clock.now())
 
 
 ROLES = tuple(role for role in Role if role is not Role.PRODUCER)  # a producer reads no page
