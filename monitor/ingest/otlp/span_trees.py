@@ -24,7 +24,7 @@ from monitor.ingest.otlp.spans import Span
 from monitor.ingest.otlp.tables import TracePart
 from monitor.site import Site
 
-MOST_WAITING: Final = 10_000  # spans between two writes
+MOST_WAITING: Final = 4_000  # spans between two writes
 MOST_SPANS: Final = 500  # of one trace in one request
 MOST_PARTS: Final = 100_000  # kept
 MAX_AGE: Final = timedelta(days=30)
@@ -36,7 +36,7 @@ CLEAN_EVERY: Final = 5_000  # parts
 _FIELDS: Final = ("span_id", "parent_id", "name", "kind", "start", "end", "failed", "models", "input_tokens",
                   "output_tokens", "cost_usd", "model", "tool")  # fmt: skip
 _TEXTS: Final = (0, 1, 2, 11, 12)  # places of texts, which no database takes with control characters
-Outline = list[Any]  # the values of _FIELDS; times in nanoseconds since 1970
+Outline = tuple[Any, ...]  # the values of _FIELDS; times in nanoseconds since 1970
 
 
 @dataclass
@@ -82,7 +82,7 @@ def keep(site: Site, service: str, traces: Mapping[str, Sequence[Span]], taken: 
     if waiting.spans >= MOST_WAITING:
         return
     found = {
-        (service, trace): [_outline(span, taken.get(span.number, [])) for span in spans[:MOST_SPANS]]
+        (service, trace): [_outline(span, tuple(taken.get(span.number, ()))) for span in spans[:MOST_SPANS]]
         for trace, spans in traces.items() if len(trace) == TRACE_DIGITS
     }  # fmt: skip
     with waiting.lock:
@@ -98,10 +98,11 @@ def write(site: Site, now: datetime) -> None:
         parts, waiting.parts, waiting.spans = waiting.parts, {}, 0
     if not parts:
         return
-    _redact(site, parts.values())
+    kept = {key: [list(outline) for outline in outlines] for key, outlines in parts.items()}
+    _redact(site, kept.values())
     rows = [
         {"service": stored_name(service), "trace_id": trace, "received_at": now, "spans": outlines}
-        for (service, trace), outlines in parts.items()
+        for (service, trace), outlines in kept.items()
     ]
     with site.database.write() as db:
         db.execute(insert(TracePart), rows)
@@ -141,19 +142,20 @@ def _waiting(site: Site) -> _Waiting:
         return site.cache.get(_WAITING, "", _Waiting)
 
 
-def _outline(span: Span, models: list[str]) -> Outline:
+def _outline(span: Span, models: tuple[str, ...]) -> Outline:
     kind = kind_of(span)
-    outline = [span.span_id, span.parent_id, span.name[:MAX_NAME], kind, span.start, span.end, is_failed(span), models]
+    # Tuples of plain values: the garbage collector has nothing to follow in what waits.
+    outline = (
+        span.span_id, span.parent_id, span.name[:MAX_NAME], kind, span.start, span.end, is_failed(span), models
+    )  # fmt: skip
     if kind in COUNTED:
         has_cost = any("cost" in name for name in span.attributes)
         cost = COMPUTED["cost_usd"](span) if has_cost else None
         counted = (_first(span, "input_tokens"), _first(span, "output_tokens"), cost)
         name = _first(span, "model")
-        outline += [*map(_number, counted), name[:MAX_NAME] if isinstance(name, str) else None, None]
-    else:
-        tool = _first(span, "tool") if kind == "tool" else None
-        outline += [None, None, None, None, tool[:MAX_NAME] if isinstance(tool, str) else None]
-    return outline
+        return (*outline, *map(_number, counted), name[:MAX_NAME] if isinstance(name, str) else None, None)
+    tool = _first(span, "tool") if kind == "tool" else None
+    return (*outline, None, None, None, None, tool[:MAX_NAME] if isinstance(tool, str) else None)
 
 
 def _number(value: Any) -> float | None:
@@ -169,7 +171,7 @@ def _first(span: Span, field_name: str) -> Any:
     return None
 
 
-def _redact(site: Site, parts: Iterable[list[Outline]]) -> None:
+def _redact(site: Site, parts: Iterable[list[list[Any]]]) -> None:
     """Take personal data out of names: a client of HTTP may write an address with one into the name of its span."""
     import polars as pl
 
