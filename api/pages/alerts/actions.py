@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse
 
 from api.http.auth import requires
 from api.http.deps import Db, SiteDep
+from api.http.incidents import require_whole
 from api.pages.forms import Form, reason_of, time_of
 from api.pages.render import PageRoute
 from core.clock import from_now
@@ -49,6 +50,7 @@ def assign(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: For
 @router.post("/alerts/{alert_id}/snooze")
 def snooze(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     until, incident_id = from_now(site.clock.now(), time_of(form)), store.alert(db, alert_id).incident_id
+    require_whole(db, caller, incident_id)
     actions.snooze(site, db, incident_id, caller.name, until, reason_of(form))
     return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
 

@@ -22,6 +22,7 @@ from monitor.notify.tell import announcement, occasion_now
 from monitor.site import Site
 from monitor.tables import Alert
 from reports import store
+from reports.alerts.incident import sees_all, visible
 from reports.alerts.story import AlertStory, story
 from retrain import store as retrain_store
 
@@ -40,11 +41,15 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     cited = {entry.kind: entry.index for entry in entries}
     item = announcement(site, db, alert, occasion_now(alert))
     others = alert_store.alerts_beside(db, alert, seen_ids(db, caller))
+    incident = alert_store.incident(db, alert.incident_id)
+    whole = sees_all(db, incident, seen_ids(db, caller))
+    shown = visible(incident, [alert, *(other for other, _ in others)], whole=whole)
     return page(
         "alerts/alert.html", caller=caller, alert=alert, model=model, story=told, why=told.why,
         first=store.window(db, alert.first_window_id), last=store.window(db, alert.last_window_id),
         ended=None if told_episode is None else told_episode["ended"], cite=cited.get,
-        drawn=drawn(db, item, told.window), incident=alert_store.incident(db, alert.incident_id), others=others,
+        drawn=drawn(db, item, told.window), incident=incident, whole=whole, shown=shown,
+        others=others,
         timeline=alert_store.newest_notes(db, alert.incident_id, seen_ids(db, caller), MOST_LINES),
         responsible=told.spec.owner if told.spec is not None else "", quiet=quiet_reason(db, alert, site.clock.now()),
         episodes=sorted(alert.episodes, key=lambda e: str(e["from_ts"]), reverse=True)[:MOST_EPISODES],

@@ -96,6 +96,7 @@ def test_a_caller_of_one_model_sees_and_acts_on_its_part_alone(site: Site, clien
     page = mine.get(path.removeprefix("/api/v1"))
     assert page.status_code == 200
     assert "loans" not in page.text
+    assert "loans" not in mine.get(f"/alerts/{second}").text
     assert "loans" not in mine.get("/incidents").text + mine.get("/api/v1/incidents").text
     assert mine.get(f"{path}/post-mortems").status_code == 404
     assert mine.post(f"{path}/post-mortem", json={"cause": "x"}).status_code == 404
