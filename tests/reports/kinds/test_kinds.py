@@ -182,6 +182,7 @@ def test_an_unfinished_run_has_a_dossier_that_says_not_yet(site: Site, story: St
 def test_a_bundle_of_a_kind_verifies_offline_with_its_proof(site: Site, story: Story) -> None:
     row = service.build(site, asked(site, "dossier", str(story.run_id)).id)
     assert row.files is not None
+    assert (row.error, "pdf" in row.files) == (None, True)
     bundle = site.artifacts.get(row.files["zip"])
     verdict = verify_bundle_bytes(bundle, [site.keys.vkey])
     assert verdict.ok, verdict.findings
@@ -194,6 +195,7 @@ def test_a_bundle_of_a_kind_verifies_offline_with_its_proof(site: Site, story: S
 def test_every_kind_is_typeset_and_verifies(site: Site, story: Story, kind: str) -> None:
     row = service.build(site, asked(site, kind, subjects(site, story).get(kind)).id)
     assert row.files is not None
+    assert (row.error, "pdf" in row.files) == (None, True)
     verdict = verify_bundle_bytes(site.artifacts.get(row.files["zip"]), [site.keys.vkey])
     assert verdict.ok, verdict.findings
 
