@@ -1,7 +1,9 @@
 """The metadata database: the same behaviour on SQLite and PostgreSQL."""
 
+import random
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -153,3 +155,24 @@ def test_sqlite_keeps_what_it_acknowledged(database: Database) -> None:
     with database.read() as db:
         pragmas = {name: db.execute(text(f"pragma {name}")).scalar_one() for name in ("journal_mode", "synchronous")}
     assert pragmas == {"journal_mode": "wal", "synchronous": 2}
+
+
+def test_what_was_deleted_from_an_index_is_in_no_byte_of_the_file(tmp_path: Path) -> None:
+    """An entry that moved when its page was divided left a copy behind, which no later delete clears."""
+    name, found = "person-of-interest", []
+    for seed in (2, 3):
+        file = tmp_path / f"{seed}.db"
+        database, made = Database(f"sqlite:///{file}", durable=False), random.Random(seed)
+        with database.engine.begin() as connection:
+            connection.execute(text("create table t (id integer primary key, m text, name text, at text)"))
+            connection.execute(text("create index i on t (m, name, at)"))
+            for row in range(300):
+                other = made.random() >= 0.3 and f"channel={'abcdefgh'[made.randrange(8)] * made.randrange(3, 30)}"
+                values = {"row": row, "m": "m" * 32, "name": other or name, "at": f"2026-{made.randrange(10**6):06}"}
+                connection.execute(text("insert into t values (:row, :m, :name, :at)"), values)
+        with database.engine.begin() as connection:
+            connection.execute(text("delete from t where name = :name"), {"name": name})
+        database.forget()
+        database.dispose()
+        found += [path.name for path in tmp_path.iterdir() if name.encode() in path.read_bytes()]
+    assert found == []
