@@ -78,8 +78,8 @@ def _for_people(handler: Handler, shown: Shown) -> Handler:
 
 
 async def for_people(request: Request, answer: Response, shown: Shown) -> Response:
-    """An answer as it is, or the page of its problem where a browser shows it."""
-    if answer.media_type != MEDIA_TYPE or not _is_page(request):
+    """An answer as it is, or the page of its problem where a browser shows it, or where a page was asked for."""
+    if answer.media_type != MEDIA_TYPE or not (_is_page(request) or getattr(request.state, "page", False)):
         return answer
     made = await run_in_threadpool(shown, request, json.loads(bytes(answer.body)))
     for name in ("Retry-After", "Allow", "Connection"):

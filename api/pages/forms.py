@@ -28,12 +28,14 @@ def _fields(
 Form = Annotated[dict[str, str], Depends(_fields)]
 
 
-def reason_of(form: dict[str, str]) -> str:
-    reason = form.get("reason", "").strip()
+def reason_of(form: dict[str, str], field: str = "reason") -> str:
+    """What a person wrote: of a `reason` why, of another field what it asks for; never empty, never cut."""
+    reason = form.get(field, "").strip()
     if not reason:
-        raise InvalidError("the reason is empty; say in a few words why", field="reason", value="")
+        wanted = "why" if field == "reason" else "what it is and where it can be read"
+        raise InvalidError(f"the {field} is empty; say in a few words {wanted}", field=field, value="")
     if len(reason) > 2000:
-        raise InvalidError(f"the reason has {len(reason)} characters; write at most 2000", field="reason")
+        raise InvalidError(f"the {field} has {len(reason)} characters; write at most 2000", field=field)
     return reason
 
 

@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from api.http.errors import status_of
 from api.pages import vega
 from api.pages.navigation import PATH, navigation
-from core.errors import AppError, UnauthenticatedError
 from governance.access.roles import Caller, Permission
 from reports.charts.text import number
 from reports.facts import runs
@@ -145,23 +142,18 @@ def refused(status: int, code: str, message: str, *, caller: Caller | None, know
 
 
 class PageRoute(APIRoute):
-    """A route whose errors are pages for people instead of problem documents."""
+    """A route whose errors are pages for people instead of problem documents.
+
+    The error is left to the handlers of the application: one that became an answer here would have what was written
+    before it committed.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
             PATH.set(request.url.path)
-            try:
-                return await handle(request)
-            except UnauthenticatedError:
-                raise  # sent to the login page by the application's handler
-            except AppError as error:
-                caller = getattr(request.state, "caller", None)
-                return refused(status_of(error), error.code, error.message, caller=caller)
-            except RequestValidationError as error:
-                first = error.errors()[0]
-                message = f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"
-                return refused(422, "invalid_request", message, caller=getattr(request.state, "caller", None))
+            request.state.page = True
+            return await handle(request)
 
         return answer

@@ -112,7 +112,7 @@ def approve(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -
 def attest(
     caller: Annotated[Caller, requires(Permission.VALIDATE)], run_id: UUID, site: SiteDep, db: Db, form: Form
 ) -> RedirectResponse:
-    attest_run(site, db, run_id, caller, reason_of(form), form.get("evidence", "")[:2000])
+    attest_run(site, db, run_id, caller, reason_of(form), reason_of(form, "evidence"))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 

@@ -187,3 +187,21 @@ def test_a_dataset_says_where_its_rows_come_from_and_what_used_them(site: Site, 
     assert "0 datasets" in read(far, "/datasets")
     assert read(viewer, f"/runs/{story.run_id}")
     assert "asked for by a person with the role operator or admin" in read(viewer, f"{MODEL}/retrain").lower()
+
+
+def test_what_a_page_refuses_is_not_kept_in_part(site: Site, story: Story, open_as: OpenAs) -> None:
+    """The approval is written first, and then its promotion is refused: neither is kept."""
+    with site.database.write() as db:
+        row = waiting_run(site, db, story, None)
+        row.champion_version, run = "v1", row.id  # v2 is champion by now
+    approver, validator = open_as(Role.APPROVER), open_as(Role.VALIDATOR)
+    attested = validator.post(f"/runs/{run}/attest", data={"reason": "looked at", "evidence": "doc 7"})
+    assert attested.status_code == 303, attested.text
+    refused = approver.post(f"/runs/{run}/approve", data={"reason": "fine"})
+    assert (refused.status_code, "Nothing was changed" in refused.text) == (409, True), refused.text
+    with site.database.read() as db:
+        assert db.get_one(Run, run).approvals == []
+    plain = approver.post(f"/runs/{run}/approve", data={"reason": ""}, headers={"Accept": "*/*"})
+    assert (plain.status_code, "<h1>Request refused</h1>" in plain.text) == (422, True)
+    long = validator.post(f"/runs/{run}/attest", data={"reason": "x", "evidence": "y" * 2001})
+    assert (long.status_code, "the evidence has 2001 characters" in long.text.lower()) == (422, True), long.text
