@@ -1,7 +1,6 @@
 """The pieces every chart is made of: axes, layers, marks, the frame of a specification."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -9,30 +8,13 @@ from typing import Any, Final
 from reports.charts.palette import GRID, INK, MUTED, VERSION
 from reports.charts.records import Rule, Theme, Vega
 
+SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 LEFT_PX: Final = 58  # room for the value axis, equal in all panels so that times line up
 
 
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Switch off Altair's check of every object; the finished chart is checked once."""
-    from altair.utils.schemapi import debug_mode
-
-    with debug_mode(False):
-        yield
-
-
-def specification(chart: Any, theme: Theme) -> Vega:
-    """A finished chart as plain data.
-
-    Raises:
-        altair.utils.schemapi.SchemaValidationError: the chart is not valid Vega-Lite. Only prints are
-            checked, because the check would double the time of a page.
-    """
-    for name, value in _frame(theme).items():
-        chart[name] = value
-    found: Vega = chart.to_dict(validate=theme == "print")
-    found["datasets"] = {name: list(rows) for name, rows in found["datasets"].items()}
-    return found
+def specification(chart: Vega, theme: Theme) -> Vega:
+    """A finished chart in its frame."""
+    return {"$schema": SCHEMA, **_frame(theme), **chart}
 
 
 @dataclass(frozen=True)
@@ -66,27 +48,24 @@ def epoch_ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def chart_of(rows: Iterable[Mapping[str, Any]], mark: str, style: Vega, **encoding: Any) -> Any:
-    import altair as alt
-
-    data = alt.InlineData(values=tuple(dict(r) for r in rows))  # a tuple, for Altair copies lists again and again
-    style = {"aria": "description" in encoding, **style}  # a label on every point makes a page of a megabyte
-    return alt.Chart(data, mark=alt.MarkDef(type=mark, **style), encoding=alt.FacetedEncoding(**encoding))  # type: ignore[arg-type]  # the kind of mark is a string here
-
-
-def layered(charts: Sequence[Any], **more: Any) -> Any:
-    import altair as alt
-
-    return alt.LayerChart(layer=list(charts), **more)
+def chart_of(rows: Iterable[Mapping[str, Any]], mark: str, style: Vega, **encoding: Vega) -> Vega:
+    """One mark for each row."""
+    # A label on every point makes a page of a megabyte.
+    drawn = {"type": mark, "aria": "description" in encoding, **style}
+    return {"data": {"values": list(rows)}, "mark": drawn, "encoding": encoding}
 
 
-def text_mark(label: str, x: Vega, y: Vega, **style: Any) -> Any:
+def layered(charts: Sequence[Vega], **more: Any) -> Vega:
+    return {"layer": list(charts), **more}
+
+
+def text_mark(label: str, x: Vega, y: Vega, **style: Any) -> Vega:
     return chart_of(
         [{"label": label, **x.pop("row", {})}], "text", style, x=x, y=y, text={"field": "label", "type": "nominal"}
     )
 
 
-def rule_marks(rules: Sequence[Rule], axis: Axis) -> list[Any]:
+def rule_marks(rules: Sequence[Rule], axis: Axis) -> list[Vega]:
     charts = []
     for kind, style in (
         ("baseline", {"color": MUTED, "strokeDash": [2, 3], "strokeWidth": 1.0}),

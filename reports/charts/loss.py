@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from reports.charts.layers import chart_of, layered, specification, unchecked
+from reports.charts.layers import chart_of, layered, specification
 from reports.charts.palette import SERIES
 from reports.charts.records import Theme, Vega
 
@@ -19,6 +19,5 @@ def loss_spec(losses: Sequence[float], *, width: int, theme: Theme) -> Vega:
          "scale": {"domain": [0, len(losses)], "nice": False}}  # fmt: skip
     y = {"field": "loss", "type": "quantitative", "axis": {**axis, "title": None}, "scale": {"zero": True}}
     title = {"text": title_text, "anchor": "start", "frame": "group", "fontSize": 12}
-    with unchecked():
-        drawn = chart_of(rows, "line", {"color": SERIES, "strokeWidth": 1.6}, x=x, y=y)
-        return specification(layered([drawn], width=width - 60, height=80, title=title), theme)
+    drawn = chart_of(rows, "line", {"color": SERIES, "strokeWidth": 1.6}, x=x, y=y)
+    return specification(layered([drawn], width=width - 60, height=80, title=title), theme)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from reports.charts.layers import LEFT_PX, Axis, chart_of, epoch_ms, layered, rule_marks, text_mark
 from reports.charts.palette import ALARM, INK, MUTED, SERIES
@@ -37,7 +37,7 @@ def _label(value: float | None, low: float, high: float) -> str:
     return f"{value:.3g}" + (", below the axis" if value < low else ", above the axis" if value > high else "")
 
 
-def panel_chart(panel: Panel, rules: Sequence[Rule], axis: Axis) -> Any:
+def panel_chart(panel: Panel, rules: Sequence[Rule], axis: Axis) -> Vega:
     measured = any(p.value is not None for p in panel.points)
     height = HEIGHTS[panel.kind] if measured else 22
     low, high = _domain(panel)
@@ -93,7 +93,7 @@ def panel_chart(panel: Panel, rules: Sequence[Rule], axis: Axis) -> Any:
     return layered(charts, width=axis.width, height=height)
 
 
-def _line(data: Sequence[Vega], axis: Axis, y: Vega, *, faint: bool) -> list[Any]:
+def _line(data: Sequence[Vega], axis: Axis, y: Vega, *, faint: bool) -> list[Vega]:
     charts = []
     banded = [r for r in data if r["low"] is not None and r["high"] is not None]
     low = {"field": "low", **y}
@@ -135,7 +135,7 @@ def _broken(data: Sequence[Vega]) -> list[Vega]:
     return found
 
 
-def _limits(data: Sequence[Vega], axis: Axis, y: Vega, word: str) -> list[Any]:
+def _limits(data: Sequence[Vega], axis: Axis, y: Vega, word: str) -> list[Vega]:
     rows = [r for r in data if r["limit"] is not None]
     if not rows:
         return []

@@ -12,7 +12,6 @@ from retrain.tables import ModelVersion
 
 SOFTWARE = (
     "assay",
-    "altair",
     "bitsandbytes",
     "deltalake",
     "evidently",

@@ -13,7 +13,7 @@ from tests.api.test_cli import SPEC
 from tests.forks import ROOT
 from tests.service import Service, assay_afresh, environment
 
-FOLDERS = ("reports", "api", "core", "governance", "monitor", "retrain", "migrations", "torch", "typst", "altair")
+FOLDERS = ("reports", "api", "core", "governance", "monitor", "retrain", "migrations", "torch", "typst", "vl_convert")
 FILES = ("json", "queue", "polars", "numpy", "jinja2", "deltalake", "uvicorn", "joblib", "pickle", "cloudpickle")
 TRAP = "raise SystemExit('imported from the working directory')\n"
 FAN_OUT = """

@@ -83,7 +83,7 @@ def test_all_panels_share_one_time_axis_and_only_the_last_names_it() -> None:
 def test_status_is_told_by_shape_too_and_what_was_not_measured_is_marked() -> None:
     spec = timeline_spec(TIMELINE, width=960, theme="print")
     layers = spec["vconcat"][1]["layer"]
-    shapes = {c["mark"]["shape"]: len(spec["datasets"][c["data"]["name"]]) for c in layers if "shape" in c["mark"]}
+    shapes = {c["mark"]["shape"]: len(c["data"]["values"]) for c in layers if "shape" in c["mark"]}
     assert shapes == {"circle": 3, "triangle-up": 1, "cross": 1}
 
 
@@ -121,7 +121,8 @@ def test_an_empty_timeline_and_a_single_window_are_drawn() -> None:
 def test_the_specifications_fit_the_published_schema(theme: Any) -> None:
     import altair as alt
 
-    alt.Chart.from_dict(timeline_spec(TIMELINE, width=960, theme=theme), validate=True)
+    for spec in (timeline_spec(TIMELINE, width=960, theme=theme), loss_spec((3.0, 2.0), width=480, theme=theme)):
+        alt.Chart.from_dict(spec, validate=True)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_a_long_loss_curve_stays_small() -> None:
     assert len(loss_svg(curve)) < 30_000
     assert "loss, mean of 417 steps" in words(loss_svg(curve))
     assert "loss" in words(loss_svg((0.5, 0.4, 0.3)))
-    assert len(next(iter(loss_spec(curve, width=480, theme="print")["datasets"].values()))) <= 120
+    assert len(loss_spec(curve, width=480, theme="print")["layer"][0]["data"]["values"]) <= 120
 
 
 def test_a_p_value_below_the_axis_sits_on_its_edge_and_does_not_stretch_the_figure() -> None:
@@ -167,3 +168,20 @@ def test_a_p_value_below_the_axis_sits_on_its_edge_and_does_not_stretch_the_figu
     assert float(ET.fromstring(svg).get("height", "0")) < 200
     assert "1e-103, below the axis" in svg
     assert "p value (on the lower edge: below 1e-09)" in words(svg)
+
+
+def test_a_panel_of_ten_thousand_windows_shows_its_extremes_and_its_one_alarm_and_stays_small() -> None:
+    values: list[float | None] = [0.9 + 0.01 * (i % 7) for i in range(10_000)]
+    values[4321], values[7000] = 0.2, None
+    long = points(values)
+    end, ticks = long[-1].at, tuple(Tick(p.at, "alert opened", "kpi accuracy") for p in long)
+    rules = tuple(Rule(p.at, f"v{i} deployed") for i, p in enumerate(long[::10]))
+    bars = Panel("rows per hour", "bars", "rows/h", tuple(replace(p, value=i % 300) for i, p in enumerate(long)))
+    svg = timeline_svg(Timeline(START, end, (replace(KPI, points=long), bars), rules, ticks), width=720, theme="print")
+    assert len(svg) < 700_000
+    assert "accuracy, realised (the extremes of 10,000 windows)" in words(svg)
+    assert svg.count('aria-label="0.2"') == 1
+    assert sum((p.get("d") or "").count("M") for p in marks(svg, "mark-line")) == 2  # broken at the unmeasured only
+    assert "alert opened: kpi accuracy, and 46 more" in svg
+    assert "v999 deployed" in words(svg)
+    assert sum(w.endswith("deployed") for w in words(svg)) == 12
