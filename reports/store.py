@@ -59,8 +59,11 @@ def baselines(db: Session, model_id: UUID, until: datetime) -> Sequence[Referenc
 def windows(
     db: Session, model_id: UUID, since: datetime, until: datetime, limit: int | None = None
 ) -> Sequence[Window]:
-    """Windows that end in the period, in order of their end; of more than `limit`, the last."""
-    query = select(Window).where(Window.model_id == model_id, Window.to_ts >= since, Window.to_ts <= until)
+    """Windows that end after the period begins and not after its end, in order of that; of more, the last `limit`.
+
+    A window's end is outside it: one that ends as the period begins belongs whole to the period before.
+    """
+    query = select(Window).where(Window.model_id == model_id, Window.to_ts > since, Window.to_ts <= until)
     return db.scalars(query.order_by(Window.to_ts.desc(), Window.to_seq.desc()).limit(limit)).all()[::-1]
 
 
@@ -97,7 +100,7 @@ def measurements(
     """Measurements of windows that end in the period; of more than `limit`, those of the last windows."""
     query = select(Measurement).where(
         Measurement.model_id == model_id, Measurement.monitor.in_(monitors),
-        Measurement.to_ts >= since, Measurement.to_ts <= until,
+        Measurement.to_ts > since, Measurement.to_ts <= until,
     )  # fmt: skip
     order = (Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment, Measurement.to_ts)
     if limit is not None:
@@ -117,7 +120,7 @@ def newest_measurement(db: Session, model_id: UUID, monitor: str, metric: str, u
 
 
 def _windows_of(model_id: UUID, since: datetime, until: datetime) -> Select[UUID]:
-    return select(Window.id).where(Window.model_id == model_id, Window.to_ts >= since, Window.to_ts <= until)
+    return select(Window.id).where(Window.model_id == model_id, Window.to_ts > since, Window.to_ts <= until)
 
 
 # Windows are dated by their events, alerts and runs by the clock: events sent late open alerts long after the period of

@@ -90,6 +90,8 @@ def test_every_figure_of_a_comparison_is_computed_again_from_the_bundle(site: Si
     assert math.isclose(accuracy["difference"], accuracy["now"]["value"] - accuracy["before"]["value"])
     told = {one["kind"]: (one["now"]["value"], one["before"]["value"]) for one in changes["lines"]}
     assert (told["volume"], told["alerts"], told["runs"]) == ((7000, 7000), (2, 0), (1, 0))
+    first = report["windows"][0]  # a window that ends as the period begins belongs to the period before, alone
+    assert (report["front"]["rows"], first["end"] > report["period"]["start"]) == (7000, True)
     for name, (forge, words) in FORGED.items():
         forged = json.loads(files["report.json"])
         forge(forged["changes"])
