@@ -20,7 +20,6 @@ from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
 from governance.ledger.rotation import name_documents_key
 from governance.ledger.witnessing import Witness, with_cosignatures
-from governance.verify.printed import ROWS
 from monitor import store as monitor_store
 from monitor.notify import deploys
 from monitor.notify.channels import channel
@@ -30,23 +29,17 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import Model
 from reports import store
 from reports.bounds import bounded
-from reports.charts.svg import loss_svg, timeline_svg
 from reports.deliveries import deliver_when_ready
 from reports.document import AuditReport
 from reports.errors import ReportCompleteError, ReportPeriodError
-from reports.facts.changes import period_changes
 from reports.facts.runs import losses
 from reports.facts.standing import champion_at
 from reports.facts.timelines import timeline
 from reports.kinds import Kind, kind_named
 from reports.lineage.graph import graph_of
-from reports.lineage.mlbom import mlbom_bytes
 from reports.periods import known_zone
-from reports.record import BUNDLED, cited, lacking_words, record, typeset_again
 from reports.regimes.lines import regime_lines
 from reports.regimes.packs import chosen, packs
-from reports.render.bundle import write_bundle
-from reports.render.leaves import counts_members, printed_leaves
 from reports.tables import Report
 from retrain.registry.stages import champion_document
 
@@ -203,6 +196,9 @@ def _enqueue(db: Session, row: Report, model: str, now: datetime) -> None:
 
 
 def _build(site: Site, report_id: UUID) -> Report:
+    from reports.facts.changes import period_changes  # what only a worker needs, here and below
+    from reports.record import record, typeset_again
+
     with site.database.read() as db:
         row = store.report(db, report_id)
     if row.state == "ready":
@@ -255,6 +251,8 @@ def _checkpoint(site: Site) -> str:
 
 
 def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
+    from reports.charts.svg import loss_svg, timeline_svg
+
     model = store.model_of(db, row.model_id)
     since, until = row.period_from, row.period_to
     spec = parse_spec(monitor_store.spec_revision(db, model.id, model.revision).document)
@@ -272,6 +270,9 @@ def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
 
 
 def _bundle(site: Site, report_id: UUID) -> Report:
+    from reports.record import cited, lacking_words
+    from reports.render.bundle import write_bundle
+
     _checkpoint(site)
     with site.database.read() as db:
         row = store.report(db, report_id)
@@ -305,6 +306,11 @@ def _bundle(site: Site, report_id: UUID) -> Report:
 
 def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
     """Files of the bundle: the report, its charts, the spec, the versions, and what everything was made from."""
+    from governance.verify.printed import ROWS
+    from reports.lineage.mlbom import mlbom_bytes
+    from reports.record import BUNDLED
+    from reports.render.leaves import counts_members, printed_leaves
+
     assert row.files is not None
     content = site.artifacts.get(row.files["json"])
     document: dict[str, Any] = json.loads(content)

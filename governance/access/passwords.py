@@ -11,33 +11,43 @@ import json
 import secrets
 import unicodedata
 from datetime import datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
-import argon2
-import pyotp
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import InvalidError
 from core.text import unfit
 
+if TYPE_CHECKING:
+    import argon2
+
 MAX_PASSWORD: Final = 256  # characters
 STEP_S: Final = 30
 WINDOW: Final = 1  # steps that the clock of a telephone may be off, either way
 RECOVERY_CODES: Final = 10
 _ALPHABET: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters that look like digits
-_HASHER: Final = argon2.PasswordHasher()
 _NOBODY: Final = "$argon2id$v=19$m=65536,t=3,p=4$BNuQJBY38dqA63da95/+yg$orJ6QtdbLwjTvEouQ2NGitjXIuMp2wmfgYhhxfvdx7A"
 
 
+@lru_cache(maxsize=1)
+def _hasher() -> "argon2.PasswordHasher":
+    import argon2  # loaded where people sign in by password
+
+    return argon2.PasswordHasher()
+
+
 def hash_password(password: str) -> str:
-    return _HASHER.hash(_normal(password))
+    return _hasher().hash(_normal(password))
 
 
 def fits(password: str, stored: str | None) -> bool:
     """Whether a password is the stored one; takes as long where there is none."""
+    import argon2
+
     try:
-        _HASHER.verify(stored or _NOBODY, _normal(password[: MAX_PASSWORD + 1]))
+        _hasher().verify(stored or _NOBODY, _normal(password[: MAX_PASSWORD + 1]))
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
         return False
     return stored is not None
@@ -73,16 +83,22 @@ def temporary_password() -> str:
 
 
 def new_totp() -> str:
+    import pyotp
+
     return pyotp.random_base32()
 
 
 def totp_uri(secret: str, who: str, installation: str) -> str:
     """What an app reads or a person types into one; no picture is needed."""
+    import pyotp
+
     return pyotp.TOTP(secret).provisioning_uri(name=who, issuer_name=installation)
 
 
 def totp_step(secret: str, code: str, now: datetime, after: int | None) -> int | None:
     """The time step of a code that is right now and later than any taken before; None for every other code."""
+    import pyotp
+
     plain = "".join(code.split())
     if not (len(plain) == 6 and plain.isascii() and plain.isdigit()):
         return None

@@ -9,15 +9,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
-
-import httpx2
+from typing import TYPE_CHECKING, Final
 
 from core.artifacts import write_durably
 from core.errors import InvalidError
 from core.settings_ledger import LedgerSettings
 from governance.proof.cosignature import WitnessKey, cosignatures
 from governance.proof.vkey import VerifierKey
+
+if TYPE_CHECKING:
+    import httpx2
 
 FOLDER: Final = "cosigned"  # in the home folder
 TIMEOUT_S: Final = 5.0
@@ -100,6 +101,8 @@ def with_cosignatures(note: str, home: Path, witnesses: Sequence[Witness]) -> st
 
 def _line(witness: Witness, note: str, old: int, size: int, prove: Prove) -> tuple[str | None, str, bool]:
     """The line, or why there is none, and whether that is because the witness has seen another history."""
+    import httpx2  # most services have no witness
+
     try:
         answer = _post(witness, note, old, prove)
         if answer.status_code == httpx2.codes.CONFLICT and answer.text.strip().isdigit():
@@ -121,7 +124,9 @@ def _line(witness: Witness, note: str, old: int, size: int, prove: Prove) -> tup
     return None, "its answer holds no cosignature of its key", False
 
 
-def _post(witness: Witness, note: str, old: int, prove: Prove) -> httpx2.Response:
+def _post(witness: Witness, note: str, old: int, prove: Prove) -> "httpx2.Response":
+    import httpx2
+
     proof = "".join(f"{base64.b64encode(node).decode()}\n" for node in (prove(old) if old else ()))
     body = f"old {old}\n{proof}\n{note}".encode()
     return httpx2.post(f"{witness.url}/add-checkpoint", content=body, timeout=TIMEOUT_S)

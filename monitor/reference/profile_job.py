@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from core.artifacts import ArtifactStore
 from core.cache import Cache
-from monitor.lake.snapshot import Snapshot
-from monitor.lake.table import LakeTable
 from monitor.levels import composed, slice_name
 from monitor.profile.block import profile_coded
 from monitor.profile.codec import to_bytes
@@ -27,6 +25,9 @@ from monitor.reference.encode import Encoding, with_vectors_if_possible
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW
 from monitor.tables import MAX_SEGMENT_CHARS
+
+if TYPE_CHECKING:
+    from monitor.lake.snapshot import Snapshot
 
 # Values of one segment column that have profiles of their own; of more values, the most frequent of the block do.
 MAX_SEGMENT_VALUES: Final = 20
@@ -53,7 +54,7 @@ class ProfileTask:
 
     blocks: BlockRange
     table: Path
-    snapshot: Snapshot  # lists only files that can hold the rows
+    snapshot: "Snapshot"  # lists only files that can hold the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class ProfiledBlock:
 
 def run_profile_task(task: ProfileTask) -> list[ProfiledBlock]:
     """Profile the rows that the task's files hold."""
+    from monitor.lake.table import LakeTable  # pages read profiles alone
+
     rows = LakeTable(task.table).scan_at(task.snapshot, **task.blocks.bounds)
     return profile_rows(task.blocks, rows, Cache())  # this may be a process that has no site
 

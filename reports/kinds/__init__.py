@@ -1,48 +1,68 @@
-"""The kinds of report: one table that names each, what it is about, and who gathers it."""
+"""The kinds of report: one table that names each, what it is about, and who gathers it.
 
-from collections.abc import Mapping
-from typing import Final
+What gathers a kind is loaded when one is built: pages and routes only name them.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
 
 from reports.document import FORMAT
 from reports.errors import ReportKindError
-from reports.facts.gather import gather
-from reports.kinds import annex_iv, dossier, erasure, fairness, incident, model_card, retention
 from reports.kinds.base import About, Kind
 from reports.kinds.subjects import erasure_of, incident_of, run_of, version_of
 
 __all__ = ["KINDS", "About", "Kind", "kind_named", "period_kind"]
 
+
+def _late(module: str, function: str) -> Callable[..., Any]:
+    """A function of a module that is imported when it is first called."""
+
+    def called(*given: Any) -> Any:
+        return getattr(import_module(f"reports.{module}"), function)(*given)
+
+    return called
+
+
 KINDS: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
-        Kind("audit", "Audit report", "everything that was watched, decided and done in a period", FORMAT, gather),
         Kind(
-            "fairness", fairness.TITLE, "groups, disparities with intervals, impact ratios, what was unknown",
-            fairness.FORMAT, fairness.fairness_audit,
+            "audit", "Audit report", "everything that was watched, decided and done in a period", FORMAT,
+            _late("facts.gather", "gather"),
         ),
         Kind(
-            "dossier", dossier.TITLE, "one run: trigger, data, recipe, training, evaluation, gates, approvals, proof",
-            dossier.FORMAT, dossier.dossier, "run", run_of, dossier.proof_members,
+            "fairness", "Fairness audit", "groups, disparities with intervals, impact ratios, what was unknown",
+            "assay-fairness-audit/1", _late("kinds.fairness", "fairness_audit"),
         ),
         Kind(
-            "incident", incident.TITLE, "one incident: timeline, alerts, what people did, the clock of a serious one",
-            incident.FORMAT, incident.incident_file, "incident", incident_of,
+            "dossier", "Retrain dossier",
+            "one run: trigger, data, recipe, training, evaluation, gates, approvals, proof",
+            "assay-retrain-dossier/1", _late("kinds.dossier", "dossier"), "run", run_of,
+            _late("kinds.dossier", "proof_members"),
         ),
         Kind(
-            "model_card", model_card.TITLE, "one version: what it is, learned from, was judged by, did in service",
-            model_card.FORMAT, model_card.model_card, "version", version_of, model_card.bill_members,
+            "incident", "Incident file", "one incident: timeline, alerts, what people did, the clock of a serious one",
+            "assay-incident-file/1", _late("kinds.incident", "incident_file"), "incident", incident_of,
         ),
         Kind(
-            "annex_iv", annex_iv.TITLE, "the nine points of Annex IV, with what people must supply",
-            annex_iv.FORMAT, annex_iv.technical_file,
+            "model_card", "Model card", "one version: what it is, learned from, was judged by, did in service",
+            "assay-model-card/1", _late("kinds.model_card", "model_card"), "version", version_of,
+            _late("kinds.model_card", "bill_members"),
         ),
         Kind(
-            "erasure", erasure.TITLE, "one erasure: what was asked, removed and proved, and what remains",
-            erasure.FORMAT, erasure.certificate, "erasure", erasure_of, erasure.proof_members,
+            "annex_iv", "Technical file, Annex IV of the EU AI Act",
+            "the nine points of Annex IV, with what people must supply", "assay-annex-iv/1",
+            _late("kinds.annex_iv", "technical_file"),
         ),
         Kind(
-            "retention", retention.TITLE, "rules in force, what was removed when, legal holds",
-            retention.FORMAT, retention.certificate,
+            "erasure", "Erasure certificate", "one erasure: what was asked, removed and proved, and what remains",
+            "assay-erasure-certificate/1", _late("kinds.erasure", "certificate"), "erasure", erasure_of,
+            _late("kinds.erasure", "proof_members"),
+        ),
+        Kind(
+            "retention", "Retention certificate", "rules in force, what was removed when, legal holds",
+            "assay-retention-certificate/1", _late("kinds.retention", "certificate"),
         ),
     )
 }  # fmt: skip

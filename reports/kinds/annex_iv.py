@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from monitor.site import Site
 from reports import document as doc
 from reports.facts import runs as told
+from reports.kinds import kind_named
 from reports.kinds.fairness_tables import disparities_table, group_tables
 from reports.kinds.listings import (
     alerts_table,
@@ -29,8 +30,7 @@ from reports.kinds.made import NOT_A_VERDICT, base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
-FORMAT: Final = "assay-annex-iv/1"
-TITLE: Final = "Technical file, Annex IV of the EU AI Act"
+KIND: Final = kind_named("annex_iv")
 
 
 def technical_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
@@ -50,7 +50,7 @@ def technical_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
         "only people can supply, and each is named in its place."
     )
     return sections_report(
-        row, base, title=TITLE, format=FORMAT, about="", sentence=sentence, status="unknown",
+        row, base, title=KIND.title, format=KIND.format, about="", sentence=sentence, status="unknown",
         facts=(
             fact("System", base.identity.model), fact("Purpose", base.identity.purpose),
             fact("Risk tier declared", base.identity.risk), fact("Provider's contact", base.identity.owner),

@@ -9,6 +9,7 @@ from core.canonical import canonical
 from monitor.site import Site
 from reports import document as doc
 from reports.facts import runs as told
+from reports.kinds import kind_named
 from reports.kinds.listings import (
     alerts_table,
     deeds_table,
@@ -26,9 +27,8 @@ from reports.tables import Report
 from reports.wording.phrases import brief_words, held_words
 from retrain.runs.change_document import change_document
 
-FORMAT: Final = "assay-retrain-dossier/1"
+KIND: Final = kind_named("dossier")
 TERMS: Final = ("trigger decision", "change envelope", "gate", "interval", "drift verdict", "ledger entry")
-TITLE: Final = "Retrain dossier"
 PROOF: Final = (
     "AI Act, Article 43(4) and Annex IV 2(f): changes that were determined beforehand and recorded. The bundle holds "
     "the proof as change.json; `assay envelope --check change.json` computes each line again without this installation."
@@ -83,8 +83,8 @@ def dossier(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     return sections_report(
         row,
         base,
-        title=TITLE,
-        format=FORMAT,
+        title=KIND.title,
+        format=KIND.format,
         about="run",
         sentence=_sentence(run),
         status=ENDED.get(run.state, "unknown"),

@@ -13,14 +13,14 @@ from governance import erasure as erasures
 from monitor.site import Site
 from reports import document as doc
 from reports import store
+from reports.kinds import kind_named
 from reports.kinds.listings import table
 from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
-FORMAT: Final = "assay-erasure-certificate/1"
+KIND: Final = kind_named("erasure")
 TERMS: Final = ("ledger entry",)
-TITLE: Final = "Erasure certificate"
 NAMELESS: Final = (
     "The person is named nowhere in this certificate, nor in the ledger: rows carry a keyed digest, and the request is "
     "known by its id."
@@ -91,7 +91,7 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
         Unmeasured(what="what was removed", why=f"not yet: the erasure is {found.state}", count=None),
     )  # fmt: skip
     return sections_report(
-        row, base, title=TITLE, format=FORMAT, about="erasure", sentence=_sentence(found, mine, name),
+        row, base, title=KIND.title, format=KIND.format, about="erasure", sentence=_sentence(found, mine, name),
         status="ok" if done else "unknown", facts=_facts(found, mine, adapters), sections=sections, terms=TERMS,
         not_measured=missing,
     )  # fmt: skip

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 from monitor.site import Site
 from reports import document as doc
 from reports.fairness import FOUR_FIFTHS, DisparityLine, FairnessAnswer
+from reports.kinds import kind_named
 from reports.kinds.fairness_tables import bounds_table, disparities_table, group_tables, impact_listing
 from reports.kinds.listings import measures_table, specs_table, table, trained_tables
 from reports.kinds.made import NOT_A_VERDICT, base_of, fact, people_section, sections_report
 from reports.tables import Report
 
-FORMAT: Final = "assay-fairness-audit/1"
-TITLE: Final = "Fairness audit"
+KIND: Final = kind_named("fairness")
 STATUS: Final = {"fair": "ok", "not fair": "alarm", "cannot say": "unknown"}
 LENDING: Final = (
     "demographic_parity_ratio",
@@ -65,8 +65,8 @@ def fairness_audit(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     return sections_report(
         row,
         base,
-        title=TITLE,
-        format=FORMAT,
+        title=KIND.title,
+        format=KIND.format,
         about="",
         sentence=fair.sentence,
         status=STATUS[fair.answer],

@@ -16,12 +16,13 @@ from reports import document as doc
 from reports import store as store_of_reports
 from reports.facts.citations import Citations
 from reports.facts.said import SaidBy
+from reports.kinds import kind_named
 from reports.kinds.listings import alerts_table, deeds_table, measures_table, promotions_table, table
 from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
-FORMAT: Final = "assay-incident-file/1"
+KIND: Final = kind_named("incident")
 TERMS: Final = (
     "window",
     "drift verdict",
@@ -30,7 +31,6 @@ TERMS: Final = (
     "alarm of a KPI or fairness metric",
     "ledger entry",
 )
-TITLE: Final = "Incident file"
 
 
 def incident_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
@@ -65,7 +65,8 @@ def incident_file(site: Site, db: Session, row: Report) -> doc.SectionsReport:
         ),
     )
     return sections_report(
-        row, base, title=TITLE, format=FORMAT, about="incident", sentence=_sentence(incident, mine, alone, now),
+        row, base, title=KIND.title, format=KIND.format, about="incident",
+        sentence=_sentence(incident, mine, alone, now),
         status="ok" if incident.state == "resolved" else "alarm", facts=_facts(incident, mine, alone, now),
         sections=sections, terms=TERMS, not_measured=_missing(incident, alone), alerts=tuple(mine), kpi=base.kpi,
         fairness=base.fairness, groups=(),

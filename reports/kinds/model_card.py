@@ -12,6 +12,7 @@ from reports import store
 from reports.facts import runs as told
 from reports.facts.citations import Citations
 from reports.facts.trained import trained_line
+from reports.kinds import kind_named
 from reports.kinds.fairness_tables import disparities_table, group_tables
 from reports.kinds.listings import (
     alerts_table,
@@ -31,9 +32,8 @@ from retrain import store as retrained
 from retrain.registry.card import card_of
 from retrain.tables import ModelVersion
 
-FORMAT: Final = "assay-model-card/1"
+KIND: Final = kind_named("model_card")
 EVERY: Final = "Counted over every window of its time, whichever version answered in it."
-TITLE: Final = "Model card"
 
 
 def model_card(site: Site, db: Session, row: Report) -> doc.SectionsReport:
@@ -72,7 +72,7 @@ def model_card(site: Site, db: Session, row: Report) -> doc.SectionsReport:
                           supply=("conditions under which it must not be relied on",)),
     )  # fmt: skip
     return sections_report(
-        row, base, title=TITLE, format=FORMAT, about="version", sentence=_sentence(card, line, promotions),
+        row, base, title=KIND.title, format=KIND.format, about="version", sentence=_sentence(card, line, promotions),
         status="ok", facts=_facts(card, promotions), sections=sections, not_measured=_missing(card, served),
         fair=base.fair, kpi=kpi, alerts=base.alerts,
     )  # fmt: skip

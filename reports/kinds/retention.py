@@ -15,14 +15,14 @@ from monitor.tables import SpecRevision
 from reports import document as doc
 from reports import store
 from reports.facts.said import SaidBy
+from reports.kinds import kind_named
 from reports.kinds.listings import table
 from reports.kinds.made import base_of, fact, sections_report
 from reports.parts import Unmeasured
 from reports.tables import Report
 
-FORMAT: Final = "assay-retention-certificate/1"
+KIND: Final = kind_named("retention")
 TERMS: Final = ("ledger entry",)
-TITLE: Final = "Retention certificate"
 REMOVED: Final = "lake.retention"
 
 
@@ -62,7 +62,7 @@ def certificate(site: Site, db: Session, row: Report) -> doc.SectionsReport:
     )
     oldest = min((str(line[1]) for line in stored if line[1]), default=None)
     return sections_report(
-        row, base, title=TITLE, format=FORMAT, about="", sentence=sentence, status="ok",
+        row, base, title=KIND.title, format=KIND.format, about="", sentence=sentence, status="ok",
         facts=(
             fact("Retention of rows", rule, reason="the spec declares none, so nothing is removed"),
             fact("Rows removed in the period", rows, type="count"),

@@ -16,9 +16,6 @@ from monitor import store as monitored
 from monitor.errors import EventNotFoundError
 from monitor.service import current_spec
 from monitor.site import Site
-from retrain.evals.explained.load import LOADERS
-from retrain.explain.basis import Basis
-from retrain.explain.tables import explains_tables
 from retrain.tables import ExplanationBatch
 
 MOST_NAMED: Final = 10_000  # event ids in one request
@@ -48,6 +45,10 @@ def request(
         EventNotFoundError: an id is not stored.
         InsufficientDataError: no event lies in the period.
     """
+    from retrain.evals.explained.load import LOADERS  # what computes explanations, which few requests ask for
+    from retrain.explain.basis import Basis
+    from retrain.explain.tables import explains_tables
+
     if event_ids and (since or until or sample):
         raise InvalidError("event_ids and a period exclude each other; give one of them", field="event_ids")
     if since and until and since >= until:

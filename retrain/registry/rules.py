@@ -6,7 +6,7 @@ that is stricter in either set decides, whichever field it is in.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from core.canonical import digest
 from governance.access.signers import Signer
@@ -15,7 +15,9 @@ from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule
 from monitor.spec.retraining import Retrain
-from retrain.gates.base import GateInputs, GateResult
+
+if TYPE_CHECKING:
+    from retrain.gates.base import GateInputs, GateResult  # all gates come with it
 
 # What says when a run starts and what it trains was decided at its start; no promotion rests on it.
 STARTING: Final = frozenset(
@@ -54,7 +56,7 @@ class RuleSet:
         fairness = [rule.model_dump(mode="json") for rule in self.fairness]
         return {"policy": self.policy.model_dump(mode="json", exclude=set(STARTING)), "fairness": fairness}
 
-    def judge_under(self, inputs: GateInputs) -> GateInputs:
+    def judge_under(self, inputs: "GateInputs") -> "GateInputs":
         """The same rows and answers under the limits of this set."""
         return replace(inputs, envelope=self.envelope, fairness=self.fairness)
 
@@ -121,7 +123,7 @@ class Rules:
         }  # fmt: skip
 
 
-def worse(results: Sequence[tuple[int, GateResult]]) -> GateResult:
+def worse(results: Sequence[tuple[int, "GateResult"]]) -> "GateResult":
     """One gate's result under several sets of rules, given with their revisions, start first.
 
     Returns:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import yaml
 from fastapi import APIRouter
@@ -24,11 +24,12 @@ from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, load_spec, parse_spec
-from monitor.windows.rejudged import Backtest
-from monitor.windows.threshold_backtest import backtest
 from reports import store as reports_store
 from reports.facts.citations import Citations
 from reports.wording.phrases import budget_words, rule_words
+
+if TYPE_CHECKING:
+    from monitor.windows.rejudged import Backtest
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Writer = Annotated[Caller, requires(Permission.MODEL_WRITE)]
@@ -56,7 +57,7 @@ class Draft:
     problems: Sequence[Problem] = ()
     diff: Sequence[str] = ()
     preview: AppliedOut | None = None
-    past: Backtest | None = None
+    past: "Backtest | None" = None
     stale: bool = False  # the spec was changed since
     checked: bool = False
 
@@ -130,6 +131,8 @@ def _checked(
         return replace(draft, problems=_problems(text, error)), None
     except AppError as error:
         return replace(draft, problems=[Problem(None, "", error.code, error.message)]), None
+    from monitor.windows.threshold_backtest import backtest  # loads much, for those who change a spec
+
     past = backtest(db, current.model.id, current.spec, spec) if preview.outcome != "unchanged" else None
     return replace(draft, preview=preview, past=past), spec
 

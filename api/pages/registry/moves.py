@@ -11,8 +11,6 @@ from api.pages.forms import Form, reason_of
 from api.pages.render import PageRoute
 from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
-from retrain.runs.again import promote_again
-from retrain.runs.promote import roll_back_listed, set_stage
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Mover = Annotated[Caller, requires(Permission.VERSION_MOVE)]
@@ -23,6 +21,8 @@ BESIDE = ("challenger", "shadow", "retired")
 @router.post("/models/{name}/versions/{version}/promote")
 def promote_version(caller: Mover, name: str, version: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     """A run judges the version on present rows; then it gets the stage that is asked for."""
+    from retrain.runs.again import promote_again  # here and below: what only those who move a version need
+
     stage = _one_of("stage", form.get("stage") or "champion", PLACES)
     run = promote_again(
         site, db, name, version, caller, reason_of(form), to_stage=stage, share=_share(form.get("share", ""))
@@ -32,6 +32,8 @@ def promote_version(caller: Mover, name: str, version: str, site: SiteDep, db: D
 
 @router.post("/models/{name}/versions/{version}/stage")
 def move_version(caller: Mover, name: str, version: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    from retrain.runs.promote import set_stage
+
     stage = _one_of("stage", form.get("stage", ""), BESIDE)
     set_stage(site, db, name, version, caller, stage, reason_of(form))
     return RedirectResponse(f"/models/{name}/versions/{version}", 303)
@@ -40,6 +42,8 @@ def move_version(caller: Mover, name: str, version: str, site: SiteDep, db: Db, 
 @router.post("/models/{name}/rollback")
 def roll_back_champion(caller: Mover, name: str, site: SiteDep, form: Form) -> RedirectResponse:
     """Put the champion before back. The answers of the one that leaves are listed on its page."""
+    from retrain.runs.promote import roll_back_listed
+
     _, made = roll_back_listed(site, name, caller, reason_of(form))
     return RedirectResponse(f"/models/{name}/versions/{made.version}", 303)
 

@@ -20,7 +20,6 @@ from reports.paths import without_paths
 from reports.wording.phrases import brief_words, metric_words
 from reports.wording.plan import policy_words
 from retrain import store
-from retrain.runs.consider import preview, start_manual
 from retrain.tables import TriggerDecision
 from retrain.triggers.base import ManualStart
 from retrain.triggers.decision import PolicyDecision
@@ -50,6 +49,8 @@ def retrain_page(
 
 def _preview(site: Site, db: Session, name: str, caller: Caller) -> tuple[PolicyDecision | None, str]:
     try:
+        from retrain.runs.consider import preview  # what only those who ask for a retrain need
+
         return preview(site, db, name, ManualStart(caller.name, "to see what would happen")), ""
     except (AppError, ValueError) as error:
         return None, str(without_paths(str(error)))
@@ -64,5 +65,7 @@ def start_run(
     caller: Annotated[Caller, requires(Permission.RUN_START)], name: str, site: SiteDep, db: Db, form: Form
 ) -> RedirectResponse:
     """Consider a retrain at a person's request; to the run, or to the decision that says why there is none."""
+    from retrain.runs.consider import start_manual
+
     made = start_manual(site, db, name, caller.name, reason_of(form))
     return RedirectResponse(f"/runs/{made.run.id}" if made.run is not None else f"/models/{name}/retrain", 303)
