@@ -100,7 +100,7 @@ def declare_schedule(
     """A schedule of an owner's models needs a caller of all models."""
     if body.model is not None:
         require_model(caller, body.model, f"model {body.model!r}")
-    else:
+    elif body.owner is not None:
         require_all_models(caller)
     return told(db, schedules.declare(site, db, schedules.Wanted(**body.model_dump()), caller.name))
 

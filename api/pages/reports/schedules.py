@@ -48,8 +48,8 @@ def declare_schedule(
     model, owner = form.get("model", "").strip() or None, form.get("owner", "").strip() or None
     if model is not None:
         require_model(caller, model, f"model {model[:100]!r}")
-    else:
-        require_all_models(caller)
+    elif owner is not None:
+        require_all_models(caller)  # of neither, the schedule itself says what is missing
     wanted = schedules.Wanted(
         every=form.get("every") or "quarter", kind=form.get("kind") or "audit", model=model, owner=owner,
         cron=form.get("cron", "").strip() or None, zone=form.get("zone") or "UTC", regimes=checked(form, "regime-"),

@@ -26,8 +26,8 @@ from monitor.alerts import by_clock
 from monitor.alerts.headlines import Alarm
 from monitor.notify.tables import Maintenance, OutboxMessage
 from monitor.site import Site
-from monitor.tables import Mute, Window
-from reports.tables import Report
+from monitor.tables import Dataset, Mute, Window
+from reports.tables import Report, ReportSchedule
 from retrain.tables import Run, TriggerDecision
 from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import spec
@@ -84,6 +84,13 @@ def furnish(site: Site, name: str) -> dict[str, UUID]:
             "window_id": window,
             "run_id": row(Run, model_id=model, decision_id=decision.id, state="failed", created_at=now),
             "report_id": row(Report, model_id=model, period_from=now, period_to=later, state="queued", created_at=now),
+            "dataset_id": row(
+                Dataset, model_id=model, name="set", role="train", digest=f"sha256:{name}", created_at=now
+            ),
+            "schedule_id": row(
+                ReportSchedule, model_id=model, kind="audit", every="month", cron="0 6 1 * *", zone="UTC",
+                created_at=now,
+            ),
             "mute_id": row(Mute, model_id=model, until=later, created_at=now),
             "maintenance_id": row(Maintenance, model_id=model, from_ts=now, to_ts=later, created_at=now),
             "message_id": row(
