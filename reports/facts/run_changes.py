@@ -137,7 +137,7 @@ def _sources(provenance: Mapping[str, Any]) -> Any:
 def _period(provenance: Mapping[str, Any]) -> str:
     found = provenance.get("data_window")
     if not isinstance(found, Mapping) or not found.get("from") or not found.get("to"):
-        return "not recorded"
+        return ""
     return f"{str(found['from'])[:16].replace('T', ' ')} to {str(found['to'])[:16].replace('T', ' ')} UTC"
 
 

@@ -1,5 +1,6 @@
 """What people do with versions: promote one again, set it beside the champion, retire it, roll back."""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter
@@ -60,8 +61,12 @@ def _share(text: str) -> float | None:
     if not text:
         return None
     try:
-        return float(text) / 100
-    except ValueError as error:
+        share = float(text) / 100
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
         raise InvalidError(
-            f"share is {text[:60]!r}; write per cent of the requests, such as 5", field="share", value=text[:60]
-        ) from error
+            f"share is {text[:60]!r}; write per cent of the requests, above 0 and below 100, such as 5", field="share",
+            value=text[:60],
+        )  # fmt: skip
+    return share

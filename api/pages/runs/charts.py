@@ -9,7 +9,7 @@ from reports.facts.run_gates import Difference
 from reports.facts.runs import ROWS
 
 MIB: Final = 2**20
-MOST: Final = 200  # points of a curve; of more, the mean of equal stretches
+MOST: Final = 240  # points of a curve, as many as a memory curve has; of more, the mean of equal stretches
 ROW: Final = 34  # px of one compared metric
 
 
@@ -22,6 +22,7 @@ class Course:
     card: tuple[tuple[float, float], ...]  # MiB of the accelerator
     not_finite: int
     live: bool
+    stretch: int = 1  # steps that one point of the loss is the mean of
 
     @property
     def shown(self) -> bool:
@@ -48,7 +49,7 @@ def course_of(metrics: Mapping[str, Any] | None, progress: Mapping[str, Any] | N
     finite = _finite(points)
     return Course(
         _thin(finite), _thin(_mebibytes(memory)), _thin(_mebibytes(card)),
-        sum(1 for _, value in points if value is not None) - len(finite), live,
+        sum(1 for _, value in points if value is not None) - len(finite), live, _stretch(finite),
     )  # fmt: skip
 
 
@@ -136,6 +137,10 @@ def _finite(points: Sequence[tuple[Any, Any]]) -> list[tuple[float, float]]:
 
 def _thin(points: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
     """Of many points the mean of equal stretches, at the last step of each."""
-    stretch = math.ceil(len(points) / MOST) or 1
+    stretch = _stretch(points)
     parts = [points[i : i + stretch] for i in range(0, len(points), stretch)]
     return tuple((part[-1][0], float(f"{sum(v for _, v in part) / len(part):.6g}")) for part in parts)
+
+
+def _stretch(points: Sequence[tuple[float, float]]) -> int:
+    return math.ceil(len(points) / MOST) or 1

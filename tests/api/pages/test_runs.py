@@ -147,7 +147,8 @@ def test_the_registry_names_every_version_and_offers_moves_to_those_who_may(stor
     back = operator.post(f"{MODEL}/rollback", data={"reason": HOSTILE})
     assert (back.status_code, back.headers.get("location")) == (303, f"{MODEL}/versions/v2"), back.text
     after = read(viewer, f"{MODEL}/versions/v2")
-    assert "was rejected, or rolled back from" in after
+    assert "v2 was champion from " in after
+    assert "rejected since: it was rolled back from" in after
     assert "rolled back from, to v1" in after
     assert "<script>alert" not in after
     assert "Rolled back from v2" in read(viewer, f"/runs/{story.run_id}")
