@@ -144,6 +144,12 @@ def incidents(db: Session, ids: Collection[UUID]) -> Sequence[Incident]:
     return db.scalars(select(Incident).where(Incident.id.in_(ids)).order_by(Incident.opened_at, Incident.id)).all()
 
 
+def shared_incidents(db: Session, ids: Collection[UUID], model_id: UUID | None) -> frozenset[UUID]:
+    """Those of some incidents that have alerts of other models, or of the installation, too."""
+    other = Alert.model_id.is_distinct_from(model_id)
+    return frozenset(db.scalars(select(Alert.incident_id).where(Alert.incident_id.in_(ids), other).distinct()))
+
+
 def decisions(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[TriggerDecision]:
     """Decisions made in the period or about a window of it."""
     query = _decisions(model_id, since, until)

@@ -71,6 +71,14 @@ def _of_message(db: Session, row: UUID) -> tuple[str | None, ...]:
     return () if found is None else message_models(found)
 
 
+def _of_report(db: Session, row: UUID) -> tuple[str | None, ...]:
+    """The model of a report; of the file of an incident, every model that the incident is about."""
+    found = db.get(Report, row)
+    if found is not None and found.kind == "incident" and found.subject is not None:
+        return _of_incident(db, UUID(found.subject)) or _of(Report)(db, row)
+    return _of(Report)(db, row)
+
+
 def _of_erasure(db: Session, row: UUID) -> tuple[str | None, ...]:
     found = db.get(Erasure, row)
     return () if found is None else tuple(found.models) or (None,)
@@ -80,7 +88,7 @@ SHARED: Final = ("incident_id",)  # of several models: whoever may see one of th
 MODEL_NAMES: Final = ("model", "name")  # of a path: the name of a model
 OWNERS: Final[Mapping[str, Owners]] = {
     "alert_id": _of(Alert), "incident_id": _of_incident, "window_id": _of(Window), "run_id": _of(Run),
-    "report_id": _of(Report), "schedule_id": _of(ReportSchedule),
+    "report_id": _of_report, "schedule_id": _of(ReportSchedule),
     "mute_id": _of(Mute), "maintenance_id": _of(Maintenance), "message_id": _of_message,
     "erasure_id": _of_erasure, "dataset_id": _of(Dataset),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Moment, Out, Page, ReadDb, SiteDep
+from api.http.reach import seen_ids
 from api.routes.versions import ReasonIn
 from core.canonical import canonical
 from governance.access.roles import Caller, Permission
@@ -84,9 +85,10 @@ def read(_: Reader, model: str, serious_id: UUID, site: SiteDep, db: ReadDb) -> 
 
 
 @router.get("/{serious_id}/export")
-def export(_: Reader, model: str, serious_id: UUID, site: SiteDep, db: ReadDb) -> Response:
+def export(caller: Reader, model: str, serious_id: UUID, site: SiteDep, db: ReadDb) -> Response:
     """All that is recorded as one JSON document, for the authority."""
-    document = serious.export(site, db, serious.serious(db, store.model(db, model).id, serious_id))
+    row = serious.serious(db, store.model(db, model).id, serious_id)
+    document = serious.export(site, db, row, seen_ids(db, caller))
     return Response(canonical(document), media_type="application/json")
 
 

@@ -6,7 +6,7 @@ report may be incomplete and is completed later (5). Days are taken as 24 hours 
 never later than the end of the last day as calendars count it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -20,6 +20,7 @@ from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_size
 from monitor import store as monitored
 from monitor.alerts import post_mortems, store
+from monitor.alerts.severity import rank
 from monitor.alerts.tables import SeriousIncident
 from monitor.errors import IncidentNotFoundError
 from monitor.site import Site
@@ -183,14 +184,23 @@ def standing(row: SeriousIncident, now: datetime) -> str:
     return "overdue" if now > row.deadline else "running"
 
 
-def export(site: Site, db: Session, row: SeriousIncident) -> dict[str, Any]:
-    """Everything that is recorded, as a document for the authority; undefined is null."""
+def export(site: Site, db: Session, row: SeriousIncident, seen: Collection[UUID] | None = None) -> dict[str, Any]:
+    """Everything that is recorded, as a document for the authority; undefined is null.
+
+    Args:
+        seen: ids of the models that the caller may read about; None for all. Of an incident that is of others too, what
+            is about those or about the whole of it is left out, and `whole` is false.
+    """
     now, model = site.clock.now(), db.get_one(Model, row.model_id)
     incident, spec = store.incident(db, row.incident_id), monitored.spec_revision(db, model.id, model.revision)
+    alerts = store.alerts_of_incident(db, incident.id, seen)
+    whole = seen is None or not store.outside_models(db, incident.id, seen)
+    headline = incident.headline if whole else max(alerts, key=lambda a: rank(a.severity)).sentence if alerts else ""
+    notes = [n for n in store.notes(db, incident.id) if whole or n.alert_id in {a.id for a in alerts}]
     document = {
         "format": "assay-serious-incident/1", "id": row.id, "model": model.name, "made_at": now,
         "purpose": spec.document["purpose"], "owner": spec.document["owner"], "risk": spec.document["risk"],
-        "incident": {"id": incident.id, "headline": incident.headline, "opened_at": incident.opened_at},
+        "incident": {"id": incident.id, "headline": headline, "opened_at": incident.opened_at, "whole": whole},
         "kind": row.kind, "rule": WORDS[row.kind], "description": row.description, "aware_at": row.aware_at,
         "deadline": row.deadline, "clock": standing(row, now), "state": row.state, "reports": list(row.reports),
         "declared_at": row.declared_at, "declared_by": row.declared_by, "closed_at": row.closed_at,
@@ -198,12 +208,12 @@ def export(site: Site, db: Session, row: SeriousIncident) -> dict[str, Any]:
         "alerts": [
             {"id": a.id, "monitor": a.monitor, "metric": a.metric, "severity": a.severity, "opened_at": a.opened_at,
              "sentence": a.sentence, "value": a.value, "limit": a.limit}
-            for a in store.alerts_of_incident(db, incident.id)
+            for a in alerts
         ],
         "timeline": [
-            {"at": n.at, "actor": n.actor, "kind": n.kind, "text": n.text} for n in store.notes(db, incident.id)
+            {"at": n.at, "actor": n.actor, "kind": n.kind, "text": n.text} for n in notes
         ],
-        "post_mortem": _post_mortem(db, incident.id),
+        "post_mortem": _post_mortem(db, incident.id) if whole else None,
     }  # fmt: skip
     return document | {"digest": digest(document)}
 

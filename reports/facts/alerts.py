@@ -1,7 +1,6 @@
 """The lines of a report about alerts and retraining decisions."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,6 +13,7 @@ from monitor.alerts.tables import SeriousIncident
 from monitor.store import fairness_causes
 from monitor.tables import Alert, FairnessCause, Incident
 from reports import document as doc
+from reports.alerts.incident import visible
 from reports.facts.citations import Citations
 from reports.facts.measures import finite
 from reports.paths import without_paths
@@ -99,13 +99,19 @@ def serious_lines(
 
 
 def incident_lines(
-    incidents: Sequence[Incident], alerts: Sequence[doc.AlertLine], known: datetime
+    incidents: Sequence[Incident], alerts: Sequence[Alert], known: datetime, shared: Collection[UUID]
 ) -> tuple[doc.IncidentLine, ...]:
-    """The incidents of these alerts, as they were at a time."""
-    counts = Counter(alert.incident for alert in alerts)
+    """The incidents of these alerts, as they were at a time.
+
+    Args:
+        alerts: of the model that the report is about.
+        shared: ids of incidents of other models too: whoever reads about one model sees the words of its alerts.
+    """
+    of = {i.id: [a for a in alerts if a.incident_id == i.id] for i in incidents}
+    told = {i.id: visible(i, of[i.id], whole=i.id not in shared) for i in incidents}
     return tuple(
         doc.IncidentLine(
-            id=str(i.id), headline=i.headline, severity=i.severity, alerts=counts[str(i.id)], opened_at=i.opened_at,
+            id=str(i.id), headline=told[i.id][0], severity=told[i.id][1], alerts=len(of[i.id]), opened_at=i.opened_at,
             state=i.state if i.state != "resolved" or _resolved(i, known) else "open",
             resolved_at=i.resolved_at if _resolved(i, known) else None,
         )

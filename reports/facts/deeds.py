@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from reports import document as doc
 from reports.facts.approvals import who_of
 from reports.facts.citations import Citations
 from reports.facts.said import SaidBy
-from reports.store import Entry
+from reports.store import Entry, shared_incidents
 
 # Entries that say what a person did: words, and the field of the body that holds the reason.
 DONE: Final[Mapping[str, tuple[str, str]]] = {
@@ -34,6 +35,8 @@ DIGESTS: Final = ("description", "reason", "text", "note", "reference")  # field
 MOST: Final = 200  # lines that a report holds
 ANSWERS: Final = ("acknowledged", "resolved", "commented on", "assigned", "snoozed", "muted")
 HEX: Final = 64  # characters of a digest
+# Who reads about one model need not see the others: what was written about an incident of several may speak of those.
+ELSEWHERE: Final = "the incident is of several models; the words are in its file"
 WRITTEN: Final[Mapping[str, str]] = {  # kinds of notes that people make of an incident, in words
     "commented": "commented on", "assigned": "assigned", "snoozed": "snoozed", "muted": "muted", "linked": "linked to",
     "unlinked": "took apart from", "merged": "merged into", "post_mortem": "wrote the post-mortem of",
@@ -106,7 +109,8 @@ def _about(entry: Entry) -> str:
 def _of_alerts(
     db: Session, alerts: Sequence[Alert], known: datetime, citations: Citations, said: SaidBy
 ) -> list[doc.DeedLine]:
-    incidents = {a.incident_id for a in alerts}
+    incidents, own = {a.incident_id for a in alerts}, {a.id for a in alerts}
+    shared = frozenset[UUID]() if not alerts else shared_incidents(db, incidents, alerts[0].model_id)
     notes = db.scalars(
         select(IncidentNote)
         .where(IncidentNote.incident_id.in_(incidents), IncidentNote.at <= known)
@@ -128,7 +132,8 @@ def _of_alerts(
         if n.kind in WRITTEN and n.actor != SYSTEM_ACTOR:
             digest = said.digest(n.text)
             entry = citations.find(f"incident.{n.kind}", n.incident_id, digest)
-            line = _deed(WRITTEN[n.kind], f"incident {str(n.incident_id)[:8]}", n.actor, n.at, n.text, entry)
+            text = n.text if n.incident_id not in shared or n.alert_id in own else ELSEWHERE
+            line = _deed(WRITTEN[n.kind], f"incident {str(n.incident_id)[:8]}", n.actor, n.at, text, entry)
             found.append(line if entry is None else line.model_copy(update={"digest": digest}))
     return found
 

@@ -84,6 +84,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     fair = fairness_answer(
         db, found.model, spec, since, until, hidden=own_values(spec), changed=sentence if bound.changes else None
     )
+    theirs = {a.incident_id for a in found.alerts}
     at = Frame(found.model, spec, store.spec_revisions(db, found.model.id), since, until, known, citations)
     return doc.AuditReport(
         format=doc.FORMAT, report_id=str(report.id), kind=report.kind, regimes=tuple(map(str, report.regimes)),
@@ -103,7 +104,9 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         visible=visible_lines(windows, spec), kpi=kpi, fairness=fairness,
         fair=fair, front=front_page(site, db, at, windows, found.alerts, found.runs, found.versions, fair),
         groups=tuple(line for m in found.measured if m.monitor == "fairness" for line in group_lines(m)),
-        incidents=incident_lines(store.incidents(db, {a.incident_id for a in found.alerts}), alerts, known),
+        incidents=incident_lines(
+            store.incidents(db, theirs), found.alerts, known, store.shared_incidents(db, theirs, found.model.id)
+        ),
         serious=serious_lines(serious.listed(db, found.model.id), since, known, citations),
         alerts=alerts, decisions=decisions, runs=runs,
         versions=tuple(version_line(v, citations) for v in found.versions),

@@ -17,8 +17,10 @@ from sqlalchemy.orm import Session
 from api.http.reach import seen_ids, seen_subjects
 from governance.access.roles import Caller, Permission
 from governance.tables import LedgerEntry
+from monitor.alerts import store as alert_store
 from monitor.site import Site
 from monitor.tables import Alert, Dataset, Incident, Model, SpecRevision
+from reports.alerts.incident import sees_all, visible
 from reports.tables import Report
 from retrain.tables import ModelVersion, Run
 
@@ -119,18 +121,25 @@ def _alerts(db: Session, models: list[UUID] | None, asked: str) -> Group:
 
 
 def _incidents(db: Session, models: list[UUID] | None, asked: str) -> Group:
-    own = [] if models is not None else [Incident.model_id.is_(None)]
-    query = (
-        select(Incident, Model.name)
-        .outerjoin(Model, Model.id == Incident.model_id)
-        .where(or_(_within(Incident.model_id, models), *own))
-        .where(or_(_by_id(Incident.id, asked), _has(asked, Incident.headline, Model.name)))
-        .order_by(Incident.opened_at.desc(), Incident.id)
+    """Of an incident of several models, the words of alerts that the caller sees are searched and shown, no others."""
+    told = (
+        select(Alert.incident_id).join(Model, Model.id == Alert.model_id).where(_has(asked, Alert.sentence, Model.name))
     )
-    return _cut("Incidents", [
-        Hit(f"/incidents/{i.id}", f"{name or OWN}, {_at(i.opened_at)}", f"{i.state}: {i.headline}")
-        for i, name in _rows(db, query)
-    ])  # fmt: skip
+    if models is None:
+        wanted = or_(_by_id(Incident.id, asked), Incident.id.in_(told), _has(asked, Incident.headline))
+        query = select(Incident).where(wanted)
+    else:
+        wanted = or_(_by_id(Incident.id, asked), Incident.id.in_(told.where(Alert.model_id.in_(models))))
+        query = select(Incident).where(alert_store.touches(models), wanted)
+    found = []
+    for (incident,) in _rows(db, query.order_by(Incident.opened_at.desc(), Incident.id)):
+        alerts = alert_store.alerts_of_incident(db, incident.id, models)
+        whole = sees_all(db, incident, models)
+        headline, _, state = visible(incident, alerts, whole=whole)
+        about = incident.model_id if whole else next((a.model_id for a in alerts), incident.model_id)
+        name = OWN if about is None else db.get_one(Model, about).name
+        found.append(Hit(f"/incidents/{incident.id}", f"{name}, {_at(incident.opened_at)}", f"{state}: {headline}"))
+    return _cut("Incidents", found)
 
 
 def _runs(db: Session, models: list[UUID] | None, asked: str) -> Group:

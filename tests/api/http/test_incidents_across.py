@@ -18,6 +18,8 @@ from monitor.alerts import by_clock, serious
 from monitor.alerts.headlines import Alarm
 from monitor.notify import deploys
 from monitor.site import Site
+from reports import service as reports
+from reports.facts.gather import gather
 from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import spec
 
@@ -98,12 +100,46 @@ def test_a_caller_of_one_model_sees_and_acts_on_its_part_alone(site: Site, clien
     assert "loans" not in page.text
     assert "loans" not in mine.get(f"/alerts/{second}").text
     assert "loans" not in mine.get("/incidents").text + mine.get("/api/v1/incidents").text
+    found = mine.get("/search", params={"q": "accuracy"}).text
+    assert f'href="{path.removeprefix("/api/v1")}"' in found
+    assert "loans" not in found
+    assert "/incidents/" not in mine.get("/search", params={"q": "of loans"}).text
+    for name in ("loans", "cards"):
+        assert f'href="{path.removeprefix("/api/v1")}"' in client.get("/search", params={"q": f"of {name}"}).text
     assert mine.get(f"{path}/post-mortems").status_code == 404
     assert mine.post(f"{path}/post-mortem", json={"cause": "x"}).status_code == 404
     assert mine.post(f"{path}/link", json={"alert": str(opened(site, "loans", "recall"))}).status_code == 404
     assert mine.post(f"{path}/resolve").json()["state"] == "resolved"
     assert {a["id"]: a["state"] for a in client.get(path).json()["alerts"]}[str(first)] == "open"
     assert limited(site, "other").get(path).status_code == 404
+
+
+def test_the_documents_of_one_model_do_not_speak_of_the_others_of_its_incident(
+    site: Site, client: TestClient, clock: ManualClock
+) -> None:
+    first, second = opened(site, "loans"), opened(site, "cards")
+    incident = incident_of(client, first)
+    client.post(f"/api/v1/incidents/{incident}/link", json={"alert": str(second)})
+    client.post(f"/api/v1/incidents/{incident}/comment", json={"text": "the cards feed broke loans too"})
+    client.post(f"/api/v1/incidents/{incident}/post-mortem", json={"cause": "the cards feed"})
+    clock.move_to(clock.now() + timedelta(hours=1))
+    at = {"kind": "other", "aware_at": clock.now().isoformat(), "headline": "x", "description": "y"}
+    declared = client.post("/api/v1/models/loans/serious-incidents", json={**at, "incident": incident}).json()
+    path, mine = f"/api/v1/models/loans/serious-incidents/{declared['id']}/export", limited(site, "loans")
+    assert "accuracy of cards" in client.get(path).text
+    assert "cards" not in mine.get(path).text
+    since, until = clock.now() - timedelta(days=1), clock.now()
+    with site.database.write() as db:
+        loans, cards = (store.model(db, name).id for name in ("loans", "cards"))
+        row = reports.request(site, db, "cards", "audit", since, until, [], "ann")
+        whole = reports.request(site, db, "loans", "incident", None, None, [], "ann", subject=incident)
+        db.flush()
+        said = gather(site, db, row)
+        assert (row.model_id, whole.model_id) == (cards, loans)
+        assert [i.headline for i in said.incidents] == ["accuracy of cards is beyond its limit."]
+        assert "feed" not in said.model_dump_json()
+    shown = f"/reports/{whole.id}"
+    assert (client.get(shown).status_code, mine.get(shown).status_code) == (200, 404)
 
 
 def test_alerts_are_linked_taken_out_and_incidents_merged(site: Site, client: TestClient) -> None:
