@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, and_, func, literal, or_, select
+from sqlalchemy import ScalarSelect, and_, case, func, literal, or_, select
 from sqlalchemy.orm import Session, aliased, defer, load_only
 
 from core.db import UtcDateTime
@@ -55,7 +55,7 @@ def documents(db: Session, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
 
 def unresolved(db: Session) -> dict[UUID, Unresolved]:
     """The unresolved alerts of each model that has some."""
-    critical = func.sum((Alert.severity == "critical").cast(Alert.windows.type))
+    critical = func.sum(case((Alert.severity == "critical", 1), else_=0))
     query = (
         select(Alert.model_id, func.count(), critical, func.min(Alert.opened_at))
         .where(Alert.state != "resolved", Alert.model_id.is_not(None))
