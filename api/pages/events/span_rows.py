@@ -67,6 +67,11 @@ def tree_rows(
     return found
 
 
+def is_named(span: "OutlinedSpan", caller: Caller) -> bool:
+    """Whether the caller may read what the span was: it is no event, or one of a model within the scope."""
+    return not span.models or any(caller.sees(model) for model in span.models)
+
+
 def flat_rows(events: "Sequence[TraceEvent]", latency: Mapping[str, float]) -> list[SpanRow]:
     """The events of a trace whose outline is not kept, by time; an event's time is the end of its call."""
     if not events:
@@ -92,8 +97,7 @@ def _row(
     whole, timed = max(end - begin, 1), 0 < span.start <= span.end
     x = (span.start - begin) / whole * WIDTH if timed else 0.0
     width = (span.end - span.start) / whole * WIDTH if timed else 0.0
-    hidden = bool(span.models) and not any(caller.sees(model) for model in span.models)
-    if hidden:
+    if not is_named(span, caller):
         span = replace(
             span, name="a call of another model", tool=None, model=None, input_tokens=None, output_tokens=None,
             cost_usd=None,

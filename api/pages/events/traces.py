@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep, StorableText
 from api.http.event_filters import Searched, searched
-from api.pages.events.span_rows import SpanRow, flat_rows, tree_rows
+from api.pages.events.span_rows import SpanRow, flat_rows, is_named, tree_rows
 from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
@@ -20,6 +20,9 @@ from monitor import store
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.upkeep.protected import record_read
+
+if TYPE_CHECKING:
+    from monitor.ingest.otlp.span_trees import OutlinedSpan
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 MOST_EVENTS: Final = 200  # of a trace
@@ -68,7 +71,7 @@ def trace_page(
     rows = tree_rows(spans, by_span, caller) if spans else flat_rows(events, _latency(of.spec, found))
     return page(
         "events/trace.html", caller=caller, model=name, trace_id=trace_id, rows=rows, events=events, kept=bool(spans),
-        facts=_facts(rows), withheld=sorted(protected) if not of.may else [], reached=reached,
+        facts=_facts(rows, spans, caller), withheld=sorted(protected) if not of.may else [], reached=reached,
         lost=[event for event in events if spans and event.span_id not in {row.span_id for row in rows}],
     )  # fmt: skip
 
@@ -122,18 +125,18 @@ def _latency(spec: ModelSpec, rows: Sequence[Mapping[str, Any]]) -> dict[str, fl
     return {row["event_id"]: row[named[0]] for row in rows if row.get(named[0]) is not None}
 
 
-def _facts(rows: Sequence[SpanRow]) -> dict[str, Any]:
-    """What the whole trace took."""
-    calls = [row for row in rows if row.kind == "llm"]
-    parts = {name: [v for row in calls if (v := getattr(row, name)) is not None]
+def _facts(rows: Sequence[SpanRow], spans: "Sequence[OutlinedSpan]", caller: Caller) -> dict[str, Any]:
+    """What the whole trace took, also the spans that are not among the rows; of calls, those the caller may read."""
+    told: Sequence[SpanRow | OutlinedSpan] = [span for span in spans if is_named(span, caller)] if spans else rows
+    calls = [one for one in told if one.kind == "llm"]
+    parts = {name: [v for one in calls if (v := getattr(one, name)) is not None]
              for name in ("input_tokens", "output_tokens", "cost_usd")}  # fmt: skip
-    starts, ends = (
-        [r.begin_ms for r in rows if r.begin_ms is not None],
-        [r.end_ms for r in rows if r.end_ms is not None],
-    )
+    timed = [(span.start / 1e6, span.end / 1e6) for span in spans if 0 < span.start <= span.end]
+    timed = timed or [(row.begin_ms, row.end_ms) for row in rows if row.begin_ms is not None and row.end_ms is not None]
     return {
-        "spans": len(rows), "calls": len(calls), "failed": sum(row.failed for row in rows),
-        "tools": sum(row.kind == "tool" for row in rows), "ms": max(ends) - min(starts) if starts and ends else None,
+        "spans": len(spans) or len(rows), "shown": len(rows), "calls": len(calls),
+        "failed": sum(one.failed for one in told), "tools": sum(one.kind == "tool" for one in told),
+        "ms": max(end for _, end in timed) - min(start for start, _ in timed) if timed else None,
         **{name: sum(values) if values else None for name, values in parts.items()},
     }  # fmt: skip
 

@@ -6,7 +6,6 @@ every two seconds. So a killed process loses the outlines of its last seconds, n
 those of some requests are left out. The newest parts of traces are kept, and none for longer than a month.
 """
 
-import math
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ MOST_SPANS: Final = 500  # of one trace in one request
 MOST_PARTS: Final = 100_000  # kept
 MAX_AGE: Final = timedelta(days=30)
 MAX_NAME: Final = 100
+MOST_COUNTED: Final = 1e15  # tokens, or dollars, of one call
 TRACE_DIGITS: Final = 32
 COUNTED: Final = frozenset({"llm", "embedding", "agent", "reranker"})  # kinds that have tokens and a cost
 REDACTED: Final = ("email", "iban", "card", "secret")
@@ -159,8 +159,9 @@ def _outline(span: Span, models: tuple[str, ...]) -> Outline:
 
 
 def _number(value: Any) -> float | None:
+    """A count or a cost, None where what was sent can be neither."""
     number = number_of(value)
-    return number if number is not None and math.isfinite(number) else None
+    return number if number is not None and 0 <= number <= MOST_COUNTED else None
 
 
 def _first(span: Span, field_name: str) -> Any:

@@ -1,6 +1,7 @@
 """The trace view shows what a real package sent, as the tree that it is, and nothing of others."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from fastapi.testclient import TestClient
@@ -93,3 +94,19 @@ def test_hostile_names_circles_and_spans_of_other_models_are_harmless(site: Site
     assert "a call of another model" in shown
     assert "a secret call" in client(site).get(f"/models/mine/traces/{'a' * 32}").text
     assert shown.count("parent elsewhere") == 1
+
+
+def test_the_sums_of_a_long_trace_are_those_of_all_its_spans_and_leave_out_other_models(site: Site) -> None:
+    with site.database.write() as db:
+        for name in ("mine", "theirs"):
+            apply_spec(site, db, parse_spec(spec("shop") | {"model": name}), "tester")
+    told = {"openinference.span.kind": "LLM", "llm.token_count.prompt": 10, "llm.token_count.completion": -5}
+    for part in range(3):
+        spans = [replace(span(i, f"{part}.{i}", "", "call"), attributes=told) for i in range(500)]
+        span_trees.keep(site, "shop", {"a" * 32: spans}, {0: ["theirs"]})
+    page = f"/models/mine/traces/{'a' * 32}"
+    whole, limited = client(site).get(page).text, client(site, ["mine"]).get(page).text
+    assert "1,500 spans" in whole
+    assert "1,500 calls of a language model; 15,000 tokens in, – out" in whole
+    assert "The first 1,000 are listed." in whole
+    assert "1,497 calls of a language model; 14,970 tokens in" in limited
