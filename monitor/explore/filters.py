@@ -75,7 +75,7 @@ class Condition:
             return f"{self.column.name}:{self.operator}"
         texts = [_as_text(value) for value in self.values]
         several = self.operator in ("in", "between")
-        plain = several and all("," not in t and not t.startswith("[") and t == t.strip() for t in texts)
+        plain = several and all(t and "," not in t and not t.startswith("[") and t == t.strip() for t in texts)
         value = ",".join(texts) if plain else json.dumps(texts, ensure_ascii=False) if several else texts[0]
         return f"{self.column.name}:{self.operator}:{value}"
 
@@ -225,6 +225,8 @@ def _values(column: SearchColumn, operator: str, value: str, text: str) -> tuple
     if value == "":
         raise _wrong(text, f"there is no value; write {column.name}:{operator}:VALUE, or {column.name}:missing")
     texts = _several(value, text) if operator in ("in", "between") else [value]
+    if not texts:
+        raise _wrong(text, f"there is no value between its commas; write {column.name}:{operator}:A,B")
     if operator == "between" and len(texts) != 2:
         raise _wrong(text, f"between takes two values; write {column.name}:between:LOW,HIGH")
     if len(texts) > MOST_VALUES:
@@ -286,7 +288,8 @@ def _check_pattern(pattern: str, text: str) -> None:
     try:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.PolarsError as error:
-        reason = str(error).strip().splitlines()[-1][:200].removeprefix("error: ")
+        said = [line for line in str(error).splitlines() if line.startswith(("error: ", "regex error: "))]
+        reason = said[-1].removeprefix("regex ").removeprefix("error: ")[:200] if said else "it cannot be read"
         raise _wrong(text, f"{pattern[:60]!r} is no regular expression: {reason}") from error
 
 

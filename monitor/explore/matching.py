@@ -1,5 +1,6 @@
 """A filter as conditions of Polars: on the columns of events lazily, on outcomes once the events are known."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,9 @@ def expression(condition: Condition) -> "pl.Expr":
     if operator == "present":
         return column.is_not_null()
     if operator == "contains":
-        return column.str.contains("(?i)" + pl.escape_regex(values[0]))
+        # An accent may be stored as part of its letter or after it; whoever types it sees no difference.
+        forms = dict.fromkeys((values[0], *(unicodedata.normalize(form, values[0]) for form in ("NFC", "NFD"))))
+        return column.str.contains("(?i)" + "|".join(map(pl.escape_regex, forms)))
     if operator == "matches":
         return column.str.contains(values[0])
     if operator == "in":

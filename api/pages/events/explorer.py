@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.explore import views
-from monitor.explore.filters import FITTING, OPERATORS, WORDS, EventFilter
+from monitor.explore.filters import FITTING, OPERATORS, WORDS, EventFilter, Sort
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.upkeep.protected import record_read
@@ -38,7 +38,7 @@ _FIRST: Final = ("prediction", "score", "segment", "agent", "outcome", "input", 
 @router.get("/models/{name}/events")
 def explorer(
     caller: Reader, name: str, site: SiteDep, db: ReadDb, field: Field,
-    sort: Literal["newest", "oldest"] = "newest",
+    sort: Sort = "newest",
     cursor: Annotated[StorableText | None, Query(max_length=60)] = None,
     columns: Annotated[StorableText, Query(max_length=4000)] = "",
     count: Literal["1", ""] = "",
@@ -79,6 +79,9 @@ def keep_view(caller: Reader, name: str, site: SiteDep, db: Db, form: Form) -> R
     single = [given.get(part, [""])[0] for part in ("outcome", "answer", "from", "to")]
     field = SearchField(given.get("where", []), *single)
     kept = search_form(site, of, field).asked.parameters
+    _columns(of, given.get("columns", [""])[0])
+    if given.get("sort", ["newest"])[0] not in get_args(Sort):
+        raise InvalidError("query: its sort is neither newest nor oldest; save the search from its page", field="query")
     kept += [(part, given[part][0]) for part in ("columns", "sort") if given.get(part)]
     views.keep_view(
         db, store.model(db, name), caller, name=form.get("name", ""), query=urlencode(kept),

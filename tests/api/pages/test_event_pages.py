@@ -139,13 +139,14 @@ def test_views_are_kept_by_their_owner_and_texts_in_them_as_they_are_stored(peop
     view = operator.get("/models/loans/events").text.split("/events/views/")[2].split("/")[0]
     assert {validator.post(f"/models/loans/events/views/{view}/remove").status_code} <= {403, 404}
     assert operator.post("/models/loans/events/views", data={"name": " ", "query": ""}).status_code == 422
-    assert operator.post("/models/loans/events/views", data={"name": "x", "query": "where=no:eq:1"}).status_code == 422
+    for query in ("where=no:eq:1", "columns=no", "sort=up"):
+        assert operator.post("/models/loans/events/views", data={"name": "x", "query": query}).status_code == 422
 
 
 def test_a_decision_is_looked_up_by_id_and_by_person_within_the_callers_models(people: People) -> None:
     operator, other = people.of(Role.OPERATOR), people.of(Role.OPERATOR, ["other"])
     assert "1 decision has the id e7" in operator.get("/decisions?event_id=e7").text
-    assert "No event with the id e7 is stored in the 1 model" in other.get("/decisions?event_id=e7").text
+    assert "No event with the id e7 is stored in the model searched" in other.get("/decisions?event_id=e7").text
     assert other.get("/decisions?event_id=e7&model=loans").status_code == 404
     assert "loans" not in other.get("/events").text
     sent = operator.post("/decisions", data={"subject": "c5"}, follow_redirects=False)

@@ -9,8 +9,8 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import ForbiddenError, InvalidError
-from monitor.explore.filters import Sort, event_filter, search_columns
-from monitor.explore.matching import Matching, as_stored
+from monitor.explore.filters import SearchColumn, Sort, condition, event_filter, search_columns
+from monitor.explore.matching import Matching, as_stored, expression
 from monitor.explore.search import Found, search
 from monitor.explore.volume import stored_days, volume
 from monitor.site import Site
@@ -60,6 +60,7 @@ CASES: list[tuple[tuple[str, ...], dict[str, Any], Callable[[dict[str, Any]], bo
     (("region:ne:north",), {}, lambda r: r["region"] != "north"),
     (("region:in:north,west",), {}, lambda r: r["region"] == "north"),
     (('region:in:["north","a,b"]',), {}, lambda r: r["region"] == "north"),
+    (('region:in:["","north"]',), {}, lambda r: r["region"] == "north"),
     (("region:missing",), {}, lambda r: r["region"] is None),
     (("region:present", "amount:ge:0.5"), {}, lambda r: r["region"] is not None and r["amount"] >= 0.5),
     (("amount:between:-1,1",), {}, lambda r: -1 <= r["amount"] <= 1),
@@ -93,6 +94,13 @@ def test_every_filter_finds_the_rows_that_a_loop_finds_and_exports_and_counts_th
                       matching=Matching(site, traffic.spec(), of), step_rows=70).body  # fmt: skip
         lines = b"".join(body).decode().splitlines()
         assert [line.split(",")[0] for line in lines[1:]] == wanted[::-1], (where, more)
+
+
+def test_a_text_is_found_however_its_accents_are_composed() -> None:
+    columns = {"note": SearchColumn("note", "text")}
+    notes = pl.DataFrame({"note": ["caf\u00e9", "un CAFE\u0301", "cafe", "(caf\u00e9)"]})
+    for needle, count in (("caf\u00e9", 3), ("cafe\u0301", 3), ("(caf\u00e9)", 1)):
+        assert notes.filter(expression(condition(columns, f"note:contains:{needle}"))).height == count
 
 
 def test_pages_have_every_row_once_in_both_orders_however_small_page_and_slice(site: Site) -> None:
@@ -138,7 +146,8 @@ WRONG = (
         ("nothing:eq:1", "it has age_band, amount, customer"), ("amount:like:1", "write one of eq, ne, in"),
         ("amount:eq:much", "'much' is no finite number"), ("amount:eq:nan", "no finite number"),
         ("amount:ge:", "there is no value"), ("amount:between:2,1", "lower value first"), ("amount", "no comparison"),
-        ("amount:between:2", "two values"), ("region:matches:(", "no regular expression"),
+        ("amount:between:2", "two values"), ("region:matches:(", "no regular expression: unclosed group"),
+        ("region:in:,", "no value between"), ("region:matches:(a{1000}){1000}", "exceeds size limit"),
         ("ts:ge:yesterday", "no time with its zone"), ("region:missing:1", "takes no value"),
         ("region:in:[1,", "JSON list"), ("region:in:[{}]", "something else"), ("customer:contains:c", "subject"),
         ("region:eq:" + "a" * 501, "501 characters"), ("region:in:" + ",".join(map(str, range(201))), "201 values"),
