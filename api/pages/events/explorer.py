@@ -66,28 +66,54 @@ def explorer(
     )  # fmt: skip
 
 
+@router.post("/models/{name}/events/filter")
+def filter_events(caller: Reader, name: str, site: SiteDep, db: ReadDb, form: Form) -> RedirectResponse:
+    """Add to the search what the form says: personal data comes into the address as it is stored, never as written."""
+    of, given = searched(site, db, caller, name), _given(form.get("query", ""))
+    single = [form.get(part, "").strip() for part in ("outcome", "answer", "from", "to", "column", "operator", "value")]
+    kept = search_form(site, of, SearchField(given.get("where", []), *single)).asked.parameters
+    if columns := form.get("columns", "").strip():
+        _columns(of, columns)
+        kept.append(("columns", columns))
+    return RedirectResponse(f"/models/{name}/events?{urlencode([*kept, *_order(given)])}", 303)
+
+
 @router.post("/models/{name}/events/views")
 def keep_view(caller: Reader, name: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     """Keep the search that the form names."""
-    of, query = searched(site, db, caller, name), form.get("query", "")
-    try:
-        given = parse_qs(query, max_num_fields=200, strict_parsing=bool(query))
-    except ValueError as error:
-        raise InvalidError(
-            "query: the search of the view cannot be read; save it from its page", field="query"
-        ) from error
+    of, given = searched(site, db, caller, name), _given(form.get("query", ""))
     single = [given.get(part, [""])[0] for part in ("outcome", "answer", "from", "to")]
-    field = SearchField(given.get("where", []), *single)
-    kept = search_form(site, of, field).asked.parameters
-    _columns(of, given.get("columns", [""])[0])
-    if given.get("sort", ["newest"])[0] not in get_args(Sort):
-        raise InvalidError("query: its sort is neither newest nor oldest; save the search from its page", field="query")
-    kept += [(part, given[part][0]) for part in ("columns", "sort") if given.get(part)]
+    kept = search_form(site, of, SearchField(given.get("where", []), *single)).asked.parameters
+    if columns := given.get("columns", [""])[0]:
+        _columns(of, columns)
+        kept.append(("columns", columns))
+    kept += _order(given)
     views.keep_view(
         db, store.model(db, name), caller, name=form.get("name", ""), query=urlencode(kept),
         shared=form.get("shared") == "yes", now=site.clock.now(),
     )  # fmt: skip
     return RedirectResponse(f"/models/{name}/events?{urlencode(kept)}", 303)
+
+
+def _given(query: str) -> dict[str, list[str]]:
+    """The parameters of a search that a form holds.
+
+    Raises:
+        InvalidError: they cannot be read.
+    """
+    try:
+        return parse_qs(query, max_num_fields=200, strict_parsing=bool(query))
+    except ValueError as error:
+        raise InvalidError(
+            "query: the search cannot be read; begin from the page of the events", field="query"
+        ) from error
+
+
+def _order(given: Mapping[str, list[str]]) -> list[tuple[str, str]]:
+    sort = given.get("sort", ["newest"])[0]
+    if sort not in get_args(Sort):
+        raise InvalidError(f"sort is {sort[:40]!r}; write newest or oldest", field="sort", value=sort[:200])
+    return [("sort", sort)] if sort != "newest" else []
 
 
 @router.post("/models/{name}/events/views/{view}/remove")

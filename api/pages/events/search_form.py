@@ -18,7 +18,8 @@ _VALUELESS: Final = ("missing", "present")
 
 @dataclass(frozen=True, slots=True)
 class SearchField:
-    """The parameters as they were sent; a form sends all of its fields, empty ones too."""
+    """The parameters as they were sent. Only a form has a column: what somebody writes there may be the key of a
+    person, and comes into an address as it is stored."""
 
     where: list[str]
     outcome: str
@@ -34,9 +35,8 @@ def _field(
     where: Annotated[list[StorableText], Query(max_length=40)] = [],  # noqa: B006 - FastAPI copies it
     outcome: Text = "", answer: Text = "", from_: Annotated[StorableText, Query(alias="from", max_length=60)] = "",
     to: Annotated[StorableText, Query(max_length=60)] = "",
-    column: Text = "", operator: Text = "", value: Text = "",
 ) -> SearchField:  # fmt: skip
-    return SearchField(where, outcome, answer, from_.strip(), to.strip(), column.strip(), operator, value.strip())
+    return SearchField(where, outcome, answer, from_.strip(), to.strip())
 
 
 Field = Annotated[SearchField, Depends(_field)]

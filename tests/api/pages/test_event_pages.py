@@ -71,10 +71,21 @@ def test_the_explorer_filters_shows_hostile_texts_as_texts_and_hides_protected_c
     assert "&lt;script&gt;alert(1)" in first
     assert "<script>alert" not in first
     assert '<th scope="col">age_band' not in first
-    added = operator.get("/models/loans/events?column=the+note&operator=&value=SCRIPT&outcome=", follow_redirects=False)
+    added = operator.post(
+        "/models/loans/events/filter", data={"column": "the note", "operator": "", "value": "SCRIPT", "outcome": ""},
+        headers={"Origin": "http://t"}, follow_redirects=False,
+    )  # fmt: skip
     assert added.headers["location"] == "/models/loans/events?where=the+note%3Acontains%3ASCRIPT"
     assert "1 event that fits the filter" in operator.get(added.headers["location"]).text
     assert "10 events that fit" in operator.get("/models/loans/events?outcome=unknown").text
+    named = operator.post(
+        "/models/loans/events/filter", follow_redirects=False,
+        data={"query": "where=amount:present&sort=oldest", "column": "customer", "value": "c5", "columns": "amount"},
+    )  # fmt: skip
+    assert re.fullmatch(
+        r"/models/loans/events\?where=amount%3Apresent&where=customer%3Aeq%3A[0-9a-f]{64}&columns=amount&sort=oldest",
+        named.headers["location"],
+    )
     refused = operator.get("/models/loans/events?where=age_band:eq:30%2B")
     assert (refused.status_code, "protected.read" in refused.text) == (403, True)
     left_out = operator.get("/models/loans/events?columns=age_band,amount").text
