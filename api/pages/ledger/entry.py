@@ -1,6 +1,7 @@
 """The page of a ledger entry."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
@@ -11,7 +12,9 @@ from api.http.reach import Reach, require_entry
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
-from governance.ledger.read import ledger_size
+from governance.ledger.extends import root_of_note
+from governance.ledger.read import ledger_size, stored_bytes
+from governance.proof import merkle
 from reports import store
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -36,4 +39,14 @@ def entry_page(
         head=head,
         vkey=site.keys.vkey,
         size=ledger_size(db),
+        agrees=_agrees(proof, head.note if head is not None and head.size > index else None),
     )
+
+
+def _agrees(proof: Mapping[str, Any], note: str | None) -> bool:
+    """Whether the bytes of the entry are those that the checkpoint signed; without one, those of their leaf hash."""
+    leaf = merkle.leaf_hash(stored_bytes(proof["entry"]))
+    if note is None:
+        return bool(leaf.hex() == proof["leaf"])
+    root, path = root_of_note(note), [bytes.fromhex(node) for node in proof["proof"]]
+    return root is not None and merkle.verify_inclusion(leaf, proof["index"], proof["size"], path, root)

@@ -94,3 +94,11 @@ def test_a_verification_says_that_nothing_was_changed_and_later_what_was(site: S
     shown = viewer.get("/ledger").text
     assert "do not agree" in shown or "does not agree" in shown
     assert "row.changed" in shown, shown[shown.index("verified") :]
+    assert "Signed." in viewer.get("/ledger/1").text
+    on = "" if site.database.engine.dialect.name == "sqlite" else " on ledger_entry"
+    with site.database.write() as db:
+        db.execute(text(f"drop trigger if exists ledger_entry_no_update{on}"))
+        db.execute(text("update ledger_entry set entry = replace(entry, '2026', '2025') where \"index\" = 1"))
+    shown = viewer.get("/ledger/1").text
+    assert "Not as it was written: its bytes do not lead to the signed root." in shown
+    assert "Signed." not in shown
