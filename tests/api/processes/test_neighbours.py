@@ -127,4 +127,4 @@ def test_a_spec_that_cannot_be_read_leaves_the_pages_and_the_spans_of_the_others
         answer = client.get("/", headers={"Accept": "text/html"})
     assert answer.status_code == 200
     assert "its spec cannot be read" in answer.text
-    assert answer.text.count("Last retrain") == 1  # the other's facts
+    assert answer.text.count("Rows, newest window") == 1  # the other's facts
