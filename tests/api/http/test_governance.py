@@ -62,7 +62,7 @@ def test_a_model_is_stopped_and_lifted_by_two_people(client: TestClient) -> None
     same = key(client, "ann approves", "approver", "ann")
     refused = client.post(f"{STOP}/lift", json={"reason": "over"}, headers=same)
     assert (refused.status_code, refused.json()["code"]) == (409, "approval_refused")
-    page = client.get("/models/router").text
+    page = client.get("/models/router/governance").text
     assert "router is stopped since" in page
     assert "harm was seen" in page
     lifted = client.post(f"{STOP}/lift", json={"reason": "over"}, headers=bob).json()
@@ -82,7 +82,7 @@ def test_a_drill_needs_no_reason_and_is_shown(client: TestClient) -> None:
     found = client.post(f"{STOP}/drill", headers=vera).json()
     assert found["passed"]
     assert not client.get(STOP).json()["stopped"]
-    assert "everything was refused" in client.get("/models/router").text
+    assert "everything was refused" in client.get("/models/router/governance").text
     assert client.post("/api/v1/models/none/stop/drill").status_code == 404
 
 
@@ -114,7 +114,7 @@ def test_a_loosened_limit_of_a_high_risk_model_waits_for_another_person(client: 
     assert agree(client, waits["change"], ann).status_code == 403
     refused = agree(client, waits["change"], same)
     assert (refused.status_code, refused.json()["code"]) == (409, "approval_refused")
-    assert "Loosens monitors.kpi[accuracy].min" in client.get("/models/router").text
+    assert "Loosens monitors.kpi[accuracy].min" in client.get("/models/router/governance").text
     done = agree(client, waits["change"], bob).json()
     assert (done["state"], done["by"], kpi_limit(client)) == ("applied", ["Bob (key bob)"], 0.7)
     assert agree(client, waits["change"], bob).json()["code"] == "change_state"
