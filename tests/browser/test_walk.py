@@ -1,7 +1,7 @@
 """A browser walks every page: no error, nothing from elsewhere, nothing clipped, no serious fault that axe-core finds.
 
-`make test` opens each page once, wide and light, then narrow and dark; `make test-all` does so as every role in every
-width and theme. PICTURES_DIR keeps a picture of each.
+`make test` opens each page once, in turns wide and light or narrow and dark; `make test-all` does so as every role in
+every width and theme. PICTURES_DIR keeps a picture of each.
 """
 
 import os
@@ -25,7 +25,7 @@ pytestmark = SQLITE_FIRST
 WIDE, NARROW = 1440, 390
 MAX_BYTES = 1_500_000
 CLIPPED = """() => {
-  const LEFT_OUT = ".unseen, .skip, svg, select, option, noscript, script, #vg-tooltip-element";
+  const LEFT_OUT = ".unseen, .skip, svg, select, option, input, noscript, script, #vg-tooltip-element";
   const TEXT = ["BUTTON", "TH", "TD", "SUMMARY", "LABEL"];
   const found = [];
   for (const e of document.querySelectorAll("body *")) {
@@ -60,17 +60,16 @@ def story(served: Served) -> Story:
     return found
 
 
-def look(at: Watched, page: Page, shape: str, axe: str | None) -> list[str]:
-    """What is wrong with the page as it is shown now; `axe` is the script of axe-core, where it is asked too."""
+def look(at: Watched, page: Page, shape: str, axe: str) -> list[str]:
+    """What is wrong with the page as it is shown now; `axe` is the script of axe-core."""
     found = []
     if (over := at.overflow()) > 0:
         found.append(f"{over} px wider than the window")
     found += [f"clipped: {text}" for text in at.page.evaluate(CLIPPED)]
     if (size := at.page.evaluate(BYTES)) > MAX_BYTES:
         found.append(f"{size} bytes")
-    if axe is not None:
-        at.page.evaluate(axe)
-        found += at.page.evaluate(AXE)
+    at.page.evaluate(axe)
+    found += at.page.evaluate(AXE)
     at.keep(f"{page.name}-{shape}")
     return [f"{page.name}, {shape}: {fault}" for fault in found]
 
@@ -95,27 +94,27 @@ def go(at: Watched, page: Page, path: str) -> list[str]:
 def walk(
     at: Watched, served: Served, story: Story, role: Role, shapes: tuple[tuple[int, str], ...], *, every: bool
 ) -> list[str]:
-    """What is wrong with the pages of a role; axe-core looks at `every` shape of a page, or at one, in turns."""
+    """What is wrong with the pages of a role, in `every` shape of each, or in one, in turns."""
     axe = (files("axe_playwright_python") / "axe.min.js").read_text()
     found, filled = [], places(served.site, story)
     only = tuple(os.environ.get("WALK_PAGES", "").split(","))  # names of pages, or beginnings of names
     for number, page in enumerate(PAGES):
         if page.permission not in PERMISSIONS[role] or not page.name.startswith(only):
             continue
-        at.page.set_viewport_size({"width": shapes[0][0], "height": 900})
-        at.page.emulate_media(color_scheme=shapes[0][1])
+        looks = shapes if every else shapes[number % len(shapes) :][:1]
+        at.page.set_viewport_size({"width": looks[0][0], "height": 900})
+        at.page.emulate_media(color_scheme=looks[0][1])
         found += go(at, page, page.path.format(**filled))
-        for turn, (width, scheme) in enumerate(shapes):
+        for turn, (width, scheme) in enumerate(looks):
             at.page.set_viewport_size({"width": width, "height": 900})
             at.page.emulate_media(color_scheme=scheme)
             if turn and at.page.locator(".drawn").count():
                 at.page.wait_for_timeout(400)  # charts are drawn again
-            asked = axe if every or turn == number % len(shapes) else None
-            found += look(at, page, f"{role.value}-{width}-{scheme}", asked)
+            found += look(at, page, f"{role.value}-{width}-{scheme}", axe)
     return found
 
 
-def test_every_page_is_whole_wide_and_light_and_narrow_and_dark(browser: Any, served: Served, story: Story) -> None:
+def test_every_page_is_whole(browser: Any, served: Served, story: Story) -> None:
     context = browser.new_context()
     at = watched(context, served)
     at.sign_in(served.key)
