@@ -27,5 +27,7 @@ def asked_period(begin: str | None, end: str | None, now: datetime) -> tuple[dat
         except OverflowError:
             raise InvalidError("to: lies at the beginning of the calendar; give a later one", field="to", value=end) \
                 from None  # fmt: skip
+    if begin and end and since >= until and len(end.strip()) == len("2026-07-01"):  # told with the day that was given
+        raise InvalidError(f"from {begin.strip()} is after to {end.strip()}; swap them", field="from", value=begin)
     check_period(since, until)
     return since, until

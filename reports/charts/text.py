@@ -21,4 +21,5 @@ def short(value: float) -> str:
 
 
 def utc(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    moment = at.astimezone(UTC)
+    return f"{moment.year:04}-{moment:%m-%d %H:%M} UTC"  # %Y writes year 1 as 1
