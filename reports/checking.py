@@ -19,6 +19,7 @@ MODULE: Final = "governance.verify.as_json"
 LIMIT_S: Final = 120.0
 AT_ONCE: Final = 2  # in one process of the service
 MAX_MB: Final = 100  # of an upload
+MAX_NAME: Final = 200  # bytes of a file's name, of which systems take 255
 SAYS: Final = {
     OK: "Nothing in it was changed since it was signed, and a key that you trust signed it.",
     FAILED: "It does not verify: what it holds is not what was signed, or not what the ledger holds.",
@@ -57,7 +58,8 @@ def check(bundle: bytes, name: str, keys: Sequence[str] | None) -> Checked:
         raise BusyError(f"{AT_ONCE} bundles are being verified already; try again in a moment", retry_after_s=5)
     try:
         with tempfile.TemporaryDirectory(prefix="assay-check-") as folder:
-            path = Path(folder) / (Path(name).name or "bundle.zip")
+            plain = name.replace("/", "-").replace("\0", "").lstrip(".")
+            path = Path(folder) / (plain.encode()[:MAX_NAME].decode("utf-8", "ignore") or "bundle.zip")
             path.write_bytes(bundle)
             said = _asked({"bundle": str(path), "keys": None if keys is None else list(keys)})
     finally:

@@ -167,8 +167,27 @@ def keep(site: Site, db: Session, now: datetime) -> dict[str, str]:
             problems[f"reports {str(row.id)[:8]}"] = error.message if isinstance(error, AppError) else str(error)
             continue
         if due is not None:
-            _ask(site, db, row, due, now)
+            problems |= _kept(site, db, row, due, now)
     return problems
+
+
+def _kept(site: Site, db: Session, row: ReportSchedule, due: "_Due", now: datetime) -> dict[str, str]:
+    """Ask for the reports of one schedule, whole or not at all; what kept it from that, by its name."""
+    try:
+        with db.begin_nested():
+            _ask(site, db, row, due, now)
+    except AppError as error:
+        return {f"reports {str(row.id)[:8]}": error.message}
+    lacks = unset_words(site, row)
+    return {f"reports {str(row.id)[:8]}": lacks} if lacks is not None else {}
+
+
+def unset_words(site: Site, row: ReportSchedule) -> str | None:
+    """What a schedule names that is not set any more; its reports are built all the same."""
+    gone = [name for name in row.deliver_to if name not in site.settings.channels]
+    if not gone:
+        return None
+    return f"{', '.join(gone)}: no channel of this name is set, so no report arrives there; set it, or end the schedule"
 
 
 @dataclass(frozen=True, slots=True)

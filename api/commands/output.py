@@ -58,7 +58,9 @@ def emit_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, titl
     table = Table(title=title, title_justify="left", show_edge=False)
     for column in columns:
         table.add_column(
-            column.replace("_", " "), justify="right" if isinstance(rows[0].get(column), int | float) else "left"
+            column.replace("_", " "),
+            justify="right" if isinstance(rows[0].get(column), int | float) else "left",
+            overflow="fold",  # an id that is cut cannot be copied
         )
     for row in rows:
         table.add_row(*("-" if row.get(c) is None else str(row[c]) for c in columns))

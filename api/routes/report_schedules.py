@@ -15,6 +15,7 @@ from api.routes.reports import Names
 from core.errors import AppError
 from governance.access.roles import Caller, Permission
 from governance.access.scopes import require_all_models, require_model
+from monitor.site import Site
 from monitor.tables import Model
 from reports import schedules
 from reports.regimes.packs import pack_of, packs
@@ -102,13 +103,13 @@ def declare_schedule(
         require_model(caller, body.model, f"model {body.model!r}")
     elif body.owner is not None:
         require_all_models(caller)
-    return told(db, schedules.declare(site, db, schedules.Wanted(**body.model_dump()), caller.name))
+    return told(site, db, schedules.declare(site, db, schedules.Wanted(**body.model_dump()), caller.name))
 
 
 @router.get("/report-schedules")
-def list_schedules(caller: Listed, db: ReadDb) -> Page[ScheduleOut]:
+def list_schedules(caller: Listed, site: SiteDep, db: ReadDb) -> Page[ScheduleOut]:
     """Those that last; for a caller of some models, those of these."""
-    found = [told(db, row) for row in schedules.active(db)]
+    found = [told(site, db, row) for row in schedules.active(db)]
     return Page[ScheduleOut].of([one for one in found if caller.models is None or caller.sees(one.model)])
 
 
@@ -117,11 +118,11 @@ def end_schedule(
     caller: Annotated[Caller, requires(Permission.REPORT_CREATE)], schedule_id: UUID, site: SiteDep, db: Db
 ) -> ScheduleOut:
     """End a schedule; the reports it asked for stay."""
-    return told(db, schedules.end(site, db, schedule_id, caller.name))
+    return told(site, db, schedules.end(site, db, schedule_id, caller.name))
 
 
-def told(db: Session, row: ReportSchedule) -> ScheduleOut:
-    due, problem = None, None
+def told(site: Site, db: Session, row: ReportSchedule) -> ScheduleOut:
+    due, problem = None, schedules.unset_words(site, row)
     try:
         due = schedules.next_due(row)
     except AppError as error:

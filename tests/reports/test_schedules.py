@@ -59,7 +59,14 @@ def test_missed_ticks_are_made_up_for_once_and_the_ledger_says_how_many(site: Si
     with site.database.read() as db:
         [entry] = ledger_entries(db, ("report.ticks_missed",))
     assert (entry["body"]["ticks"], entry["subject"]) == (2, "reports")
-    with site.database.write() as db:
+    clock.move_to(at("2026-09-02T00:00Z"))
+    with site.database.write() as db:  # a channel that was removed since is said, and the report built all the same
+        db.get_one(ReportSchedule, row.id).deliver_to = ["mail"]
+        assert (
+            "mail: no channel of this name is set"
+            in schedules.keep(site, db, clock.now())[f"reports {str(row.id)[:8]}"]
+        )
+        assert len(listed_reports(db, models=None, limit=10)) == 3
         schedules.end(site, db, row.id, "ann")
         assert schedules.active(db) == []
 

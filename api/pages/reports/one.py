@@ -21,7 +21,7 @@ from governance.ledger.keys import earlier_vkeys
 from monitor.notify import outbox
 from monitor.notify.channels import channels
 from monitor.site import Site
-from reports import store
+from reports import service, store
 from reports.checking import Checked, check
 from reports.deliveries import DELIVERED, UNDELIVERED, deliver, faces_of, file_name, thread_of
 from reports.errors import ReportNotReadyError
@@ -62,6 +62,15 @@ def deliver_report(
         raise InvalidError("to: no channel is chosen; choose one or more", field="to")
     deliver(site, db, store.report(db, report_id), names, caller.name)
     return RedirectResponse(f"/reports/{report_id}#deliveries", 303)
+
+
+@router.post("/reports/{report_id:uuid}/retry")
+def retry_report(
+    _: Annotated[Caller, requires(Permission.REPORT_CREATE)], report_id: UUID, site: SiteDep, db: Db
+) -> RedirectResponse:
+    """Build a report again that failed, or make the PDF of one that lacks it."""
+    service.retry(site, db, report_id)
+    return RedirectResponse(f"/reports/{report_id}", 303)
 
 
 def own_keys(site: Site) -> list[str]:

@@ -15,6 +15,7 @@ from api.pages.reports.choices import checked, choices
 from core.errors import AppError
 from governance.access.roles import Caller, Permission
 from governance.access.scopes import require_all_models, require_model
+from monitor.site import Site
 from monitor.tables import Model
 from reports import schedules
 from reports.tables import ReportSchedule
@@ -30,13 +31,13 @@ def schedules_page(
     for row in schedules.active(db):
         model = None if row.model_id is None else db.get_one(Model, row.model_id).name
         if caller.models is None or caller.sees(model):
-            lines.append({"schedule": row, "model": model} | _next(row))
+            lines.append({"schedule": row, "model": model} | _next(site, row))
     return page("reports/schedules.html", caller=caller, lines=lines, offered=choices(site, db, caller))
 
 
-def _next(row: ReportSchedule) -> dict[str, object]:
+def _next(site: Site, row: ReportSchedule) -> dict[str, object]:
     try:
-        return {"next": schedules.next_due(row), "problem": None}
+        return {"next": schedules.next_due(row), "problem": schedules.unset_words(site, row)}
     except AppError as error:
         return {"next": None, "problem": error.message}
 

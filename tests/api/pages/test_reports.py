@@ -11,7 +11,7 @@ from core.clock import ManualClock
 from governance.access.api_keys import create_key, first_admin
 from governance.access.roles import Role
 from monitor.site import Site
-from reports import service
+from reports import service, store
 from tests.databases import SQLITE_FIRST
 from tests.reports.story import tell
 from tests.reports.story_teller import END
@@ -46,6 +46,23 @@ def test_somebody_builds_a_report_on_the_pages_and_verifies_it_there(site: Site,
     _uploaded(client, bundle.replace(b"support-intents", b"support-intentz", 40), 1, site.keys.vkey)
     _uploaded(client, b"PK\x03\x04 no bundle at all", 1, site.keys.vkey)
     assert "support-intents-audit-2026-03.zip" in client.get(path).text  # the pull
+    for name in ("報告" * 50 + ".zip", ".."):
+        answer = client.post("/reports/verify", files={"bundle": (name, b"PK", "application/zip")}, data={"key": ""})
+        assert (answer.status_code, "<dd>1: " in answer.text) == (200, True), answer.text
+    _tried_again(site, client, path)
+
+
+def _tried_again(site: Site, client: TestClient, path: str) -> None:
+    """A report without its PDF says why, and is tried again by a button."""
+    with site.database.write() as db:
+        row = store.report(db, UUID(path.rpartition("/")[2]), lock=True)
+        row.files = {face: digest for face, digest in (row.files or {}).items() if face != "pdf"}
+        row.error = "PDF failed: no room on the disk"
+    shown = client.get(path).text
+    assert "PDF failed: no room on the disk" in shown
+    assert f'action="{path}/retry"' in shown
+    assert client.post(f"{path}/retry", follow_redirects=False).status_code == 303
+    assert "is being built" in client.get(path).text
 
 
 def _uploaded(client: TestClient, bundle: bytes, status: int, key: str) -> None:
