@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from reports.bounds import BOUNDS, chosen
 from reports.render.flat import FlatTable, flat_tables, printed_of, words
 from reports.render.glyphs import unmasked
+from reports.render.headings import first_page, heading
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 LONGEST: Final = 700  # characters of one cell, as in the PDF
@@ -36,7 +37,7 @@ class Shape:
 
     name: str  # of its place in the file
     title: str
-    text: tuple[str, ...]
+    text: tuple[Markup, ...]
     heads: tuple[str, ...]
     rows: tuple[tuple[Markup, ...], ...]
     numeric: tuple[bool, ...]
@@ -57,10 +58,11 @@ def html_bytes(document: Mapping[str, Any], digest: str, charts: Mapping[str, st
     identity = document["identity"]
     title = f"{document.get('title') or words(document['kind']) + ' report'}: {identity['model']}"
     html = _environment().get_template("report.html").render(
-        title=unmasked(title), style=Markup(style), sentence=unmasked(document.get("sentence") or document["health"]),  # noqa: S704 - our own file
+        title=unmasked(title), style=Markup(style), sentence=_said(document.get("sentence") or document["health"]),  # noqa: S704 - our own file
         style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(), status=document["status"],
         shape=SHAPES.get(document["status"], ""), start=_moment(document["period"]["start"]),
         end=_moment(document["period"]["end"]), digest=digest, tables=tables, report_id=document["report_id"],
+        first=[(question, _said(answer)) for question, answer in first_page(document)],
         charts=[(_told(n), base64.b64encode(charts[n].encode()).decode()) for n in sorted(charts, reverse=True)],
     )  # fmt: skip
     return html.encode()
@@ -82,13 +84,14 @@ def _ordered(tables: Sequence[FlatTable]) -> list[FlatTable]:
 
 def _shape(number: int, table: FlatTable) -> Shape:
     rows, whole = _printed(table), len(table.rows)
-    filled = [name for name in table.columns if any(row.get(name) is not None for row in rows)]
+    shown = [name for name in table.columns if not (name == "type" and _is_of_facts(table))]
+    filled = [name for name in shown if any(row.get(name) not in (None, "") for row in rows)]
     note = f"{len(rows):,} {'line' if len(rows) == 1 else 'lines'}."
     if len(rows) < whole or table.left:
         rule = table.note or (BOUNDS[table.part].rule if table.part in BOUNDS else "the first")
         note = f"{len(rows):,} lines, {rule}, of {whole + table.left:,}; report.json holds {whole:,}."
     return Shape(
-        name=f"t{number}", title=unmasked(table.title), text=tuple(map(unmasked, table.text)),
+        name=f"t{number}", title=unmasked(heading(table.part, table.title)), text=tuple(map(_said, table.text)),
         heads=tuple(unmasked(words(name)) for name in filled),
         rows=tuple(tuple(cell(name, _worded(name, row.get(name))) for name in filled) for row in rows),
         numeric=tuple(
@@ -97,6 +100,11 @@ def _shape(number: int, table: FlatTable) -> Shape:
         ),
         note=note if rows else "", empty="" if rows else unmasked(table.empty),
     )  # fmt: skip
+
+
+def _is_of_facts(table: FlatTable) -> bool:
+    """Whether the lines are facts, of which `type` says how a value is written."""
+    return table.part == "facts" or table.part.endswith(" facts")
 
 
 def _worded(column: str, value: Any) -> Any:
@@ -129,6 +137,10 @@ def cell(name: str, value: Any) -> Markup:
     if value in SHAPES:
         return Markup('<span class="mark">{} {}</span>').format(SHAPES[value], text)
     return Markup("<bdi>{}</bdi>").format(Markup("").join(_coded(text)))
+
+
+def _said(text: str) -> Markup:
+    return Markup("").join(_coded(unmasked(text)))
 
 
 def _coded(text: str) -> Iterator[Markup]:

@@ -25,6 +25,8 @@ from reports import service
 from reports.document import AuditReport
 from reports.errors import ReportCompleteError, UnknownTableError
 from reports.render.csv_face import csv_bytes, one_table
+from reports.render.flat import flat_tables
+from reports.render.headings import HEADINGS
 from reports.render.html import html_bytes, rounded
 from tests.conftest import absent
 from tests.databases import SQLITE_ONLY
@@ -79,6 +81,9 @@ def test_each_face_shows_hostile_text_and_runs_none_of_it(site: Site, built: dic
         charts = {n.removeprefix("charts/"): archive.read(n).decode() for n in names if n.startswith("charts/")}
         assert {archive.read(f"report.{face}") for face in ("html", "csv")} == {built["html"], built["csv"]}
     assert html_bytes(data, sha256(built["json"]), charts) == built["html"]
+    assert {table.part for table in flat_tables(data)} <= set(HEADINGS), "each list has a heading that people read"
+    assert "<dt>Who approved</dt>" in html
+    assert "<code>transfer</code>" in html.partition("<nav")[0], "names between backticks are set as code"
     assert verify_bundle_bytes(built["zip"], [site.keys.vkey]).ok
     windows = list(csv.reader(io.StringIO(one_table(built["csv"], "windows").decode(), newline="")))
     assert (windows[0][0], len(windows)) == ("id", len(document.windows) + 1)
