@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -73,12 +74,15 @@ def report(
     """
     folder_for(out, "--out")  # refused before the report is built
     faces = _faces(formats)
+    of_time = any(one is not None for one in (start, end, quarter, month, days))
+    if subject is not None and of_time:
+        raise InvalidError("--subject: the report covers the time of what it is about; leave out the period")
     begin, until = period(SystemClock().now(), start=start, end=end, quarter=quarter, month=month, days=days, zone=zone)
+    spanned = {"from": begin.isoformat(), "to": until.isoformat()} if subject is None else {}
     service = client()
     packs = [one for given in regimes or [] for one in given.replace(",", " ").split()]
     body = {
-        "kind": kind, "from": begin.isoformat(), "to": until.isoformat(), "zone": zone, "regimes": packs,
-        "deliver_to": deliver or [], "subject": subject,
+        "kind": kind, **spanned, "zone": zone, "regimes": packs, "deliver_to": deliver or [], "subject": subject,
     }  # fmt: skip
     asked = service.json("POST", f"/api/v1/models/{quote(model, safe='')}/reports", json=body)
     while (state := service.json("GET", f"/api/v1/reports/{asked['id']}"))["state"] == "queued":
@@ -86,6 +90,7 @@ def report(
     if state["state"] == "failed":
         raise InvalidError(f"the report could not be built: {state['error']}", report=asked["id"])
     files = _downloaded(service, state, out, faces)
+    begin, until = (datetime.fromisoformat(state[name]) for name in ("period_from", "period_to"))
     if as_json:
         emit_json({"id": asked["id"], "from": begin.isoformat(), "to": until.isoformat(), "files": files})
         return

@@ -14,6 +14,7 @@ from api.http.deps import DayOrTime, Db, In, Out, Page, ReadDb, SiteDep
 from api.http.downloads import answered
 from api.http.reach import Reach, seen_ids
 from core.canonical import sha256
+from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
 from monitor.notify import outbox
 from monitor.notify.tables import OutboxMessage
@@ -21,6 +22,7 @@ from reports import service, store
 from reports.deliveries import FACES, deliver, faces_of, file_name, thread_of
 from reports.errors import FaceNotFoundError, ReportNotReadyError
 from reports.file_names import safe_name
+from reports.kinds import kind_named
 from reports.periods import asked_period
 from reports.pulls import record_pull
 from reports.render.csv_face import one_table
@@ -95,7 +97,13 @@ class DeliveryOut(Out):
 
 @router.post("/models/{model}/reports", status_code=202)
 def request_report(caller: Creator, model: str, body: ReportIn, site: SiteDep, db: Db) -> ReportOut:
-    """Without a period, the last 30 days."""
+    """Without a period, the last 30 days; a kind about one thing covers the time of that thing."""
+    given = [n for n, v in (("from", body.from_), ("to", body.to), ("period", body.period)) if v is not None]
+    if given and body.subject is not None and kind_named(body.kind).find is not None:
+        raise InvalidError(
+            f"{given[0]}: a report of kind {body.kind} covers the time of its subject; leave out {' and '.join(given)}",
+            field=given[0],
+        )
     asked = asked_period(site.clock.now(), start=body.from_, end=body.to, name=body.period, zone=body.zone)
     row = service.request(
         site, db, model, body.kind, asked.start, asked.end, list(body.regimes), caller.name, zone=asked.zone,

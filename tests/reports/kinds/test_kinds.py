@@ -234,6 +234,8 @@ def test_a_wrong_kind_or_subject_is_refused_with_what_may_be_given(
     taken = client.post(url, json={"kind": "dossier", "subject": str(story.run_id)})
     assert taken.status_code == 202, taken.text
     assert taken.json()["subject"] == str(story.run_id)
+    both = client.post(url, json={"kind": "dossier", "subject": str(story.run_id), "from": "2026-03-01"})
+    assert (both.status_code, both.json()["field"]) == (422, "from"), "a period is not left out in silence"
     elsewhere = client.post("/api/v1/models/other/reports", json={"kind": "dossier", "subject": str(story.run_id)})
     assert elsewhere.status_code == 422, "a run of another model is not told"
     assert str(story.run_id) not in elsewhere.json()["detail"].partition("give the id")[2]
