@@ -67,6 +67,7 @@ def test_the_page_of_a_promoted_run_tells_its_way_and_what_it_trained_otherwise(
         assert words in shown, words
     assert 'data-spec="course-spec"' in shown
     assert "+0.118 to +0.188" in shown
+    assert "those of the gates above count rows of one person as fewer rows" in shown
     assert "Memory over the steps was not recorded" in shown
     listed = read(viewer, "/runs?state=promoted&sort=model")
     assert f"/runs/{story.run_id}" in listed
