@@ -17,6 +17,7 @@ class LedgerEntry(Base):
     """One line of the log. `entry` is the exact canonical JSON; the other columns repeat parts of it for queries."""
 
     __tablename__ = "ledger_entry"
+    __table_args__ = (Index("ix_ledger_entry_subject_kind", "subject", "kind", "index"),)  # what became of an alert
 
     index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     kind: Mapped[str] = mapped_column(String(64), index=True)

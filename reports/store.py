@@ -3,8 +3,8 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -15,6 +15,9 @@ from monitor.tables import Alert, Dataset, Explanation, Incident, Measurement, M
 from reports.errors import ReportNotFoundError
 from reports.tables import Report
 from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
+
+CLOCK_STEP: Final = timedelta(hours=1)  # by which the clock may have been set back between two entries
+MOST_NEAR: Final = 500  # entries of one kind about one model that are read for the one of an alert
 
 
 @dataclass(frozen=True)
@@ -247,13 +250,42 @@ def entries(db: Session, subjects: Sequence[str], until_size: int | None = None)
     return [read_entry(row) for row in db.scalars(query)]
 
 
-def alert_entries(db: Session, subject: str, alert_id: UUID) -> list[Entry]:
-    """Ledger entries about what became of one alert, in order."""
-    query = select(LedgerEntry).where(
-        LedgerEntry.kind.in_(("alert.opened", "alert.acknowledged", "alert.resolved")), LedgerEntry.subject == subject,
-        LedgerEntry.entry.contains(str(alert_id)),
-    )  # fmt: skip
-    return [read_entry(row) for row in db.scalars(query.order_by(LedgerEntry.index))]
+def alert_entries(db: Session, subject: str, alert: Alert) -> dict[str, int]:
+    """The ledger entries of what became of one alert, by their kind; of several acknowledgements the last.
+
+    The log is written in the order of time, so each is looked for from shortly before its time on: reading all entries
+    about the model takes as long as the log is.
+    """
+    times = {
+        "alert.opened": alert.opened_at, "alert.acknowledged": alert.acknowledged_at,
+        "alert.resolved": alert.resolved_at,
+    }  # fmt: skip
+    found: dict[str, int] = {}
+    for kind, at in times.items():
+        for start in () if at is None else (_first_entry_since(db, at - CLOCK_STEP), found.get("alert.opened", 0)):
+            near = select(LedgerEntry.index, LedgerEntry.entry).where(
+                LedgerEntry.subject == subject, LedgerEntry.kind == kind, LedgerEntry.index >= start
+            )  # fmt: skip
+            some = near.order_by(LedgerEntry.index).limit(MOST_NEAR).subquery()
+            query = select(some.c.index).where(some.c.entry.contains(str(alert.id))).order_by(some.c.index)
+            index = db.scalars(query.limit(1)).first()
+            if index is not None:
+                found[kind] = index
+                break
+    return found
+
+
+def _first_entry_since(db: Session, moment: datetime) -> int:
+    """The place of the first entry that is not older, by halving."""
+    low, high = 0, (db.scalar(select(func.max(LedgerEntry.index))) or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        text = db.scalar(select(LedgerEntry.entry).where(LedgerEntry.index == middle))
+        if text is None or datetime.fromisoformat(json.loads(text)["at"]) >= moment:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def newest_entries(db: Session, subject: str, kinds: Sequence[str], limit: int) -> tuple[list[Entry], int]:

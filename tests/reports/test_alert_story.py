@@ -13,6 +13,7 @@ from governance.access.roles import Role
 from monitor.notify.tables import Deploy
 from monitor.site import Site, open_site
 from monitor.tables import Alert, Measurement, Model, SpecRevision, Window
+from reports import store
 from reports.alerts.story import story
 from retrain.tables import Run
 from tests.databases import SQLITE_FIRST
@@ -139,3 +140,15 @@ def test_the_api_and_the_page_say_the_same_also_where_something_is_missing(site:
     seen = client.get(path, headers={"Authorization": f"Bearer {key}"}).text
     assert "alert.write" in seen or "resolved" in seen
     assert '<form class="action"' not in seen
+
+
+def test_the_entries_of_an_alert_are_found_near_their_time_however_long_the_log_is(site: Site, told: Story) -> None:
+    with site.database.write() as db:
+        alert = db.get_one(Alert, told.alert_id)
+        cited = store.alert_entries(db, "model:support-intents", alert)
+        for kind, index in cited.items():
+            found = store.entry(db, index)
+            assert found is not None
+            assert (found.kind, found.body["alert"]) == (kind, str(alert.id))
+        assert set(cited) == {"alert.opened", "alert.acknowledged", "alert.resolved"}
+        assert store.alert_entries(db, "model:other", alert) == {}

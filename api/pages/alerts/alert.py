@@ -37,8 +37,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     alert = monitor_store.alert(db, alert_id)
     told = story(site, db, alert, seen_ids(db, caller))
     model, told_episode = told.model, headlines.last_announced(alert)
-    entries = store.alert_entries(db, "system" if model is None else f"model:{model.name}", alert.id)
-    cited = {entry.kind: entry.index for entry in entries}
+    cited = store.alert_entries(db, "system" if model is None else f"model:{model.name}", alert)
     item = announcement(site, db, alert, occasion_now(alert))
     others = alert_store.alerts_beside(db, alert, seen_ids(db, caller))
     incident = alert_store.incident(db, alert.incident_id)
