@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-_WORDS: Final = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+WORDS: Final = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 LEAST: Final = 1e-4  # below it, digits after the point are counted and not written
 
 
@@ -17,7 +17,7 @@ def figure(value: float | None) -> str:
     if size < LEAST or size >= 1e15:
         return f"{value:.3g}"
     rounded = float(f"{value:.3g}")
-    for least, word in _WORDS:
+    for least, word in WORDS:
         if abs(rounded) >= least:
             return f"{rounded / least:.3g} {word}"
     return f"{rounded:,.0f}" if abs(rounded) >= 1000 else f"{rounded:.3g}"

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from core.arrays import Floats, Ints
+from core.figures import WORDS
 
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEW_VALUES: Final = 8  # distinct numbers that are told one by one
@@ -79,10 +80,13 @@ def _steady(value: float, gap: float) -> float:
 
 
 def said(value: float) -> str:
-    """A cut point for a reader: with thousands separated, without digits that rounding left."""
+    """A cut point for a reader: thousands apart, millions in words, without digits that rounding left."""
     number = float(value)
     if number and not 1e-4 <= abs(number) < 1e15:
         return f"{number:.3g}"
+    for least, word in WORDS:
+        if abs(number) >= least:
+            return f"{number / least:.12g} {word}"
     return f"{number:,.6f}".rstrip("0").rstrip(".") if number % 1 else f"{number:,.0f}"
 
 

@@ -49,6 +49,7 @@ class Question:
     among: str = ""
     column: str = ""
     set_aside: tuple[SetAside, ...] = field(default=())
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def question(site: Site, alert: Alert, about: AlertContext) -> Question:
@@ -146,6 +147,7 @@ def _bounded(
     """Only the columns that are needed and at most 4,000 rows of each side, with texts and levels redacted."""
     person = subject_column(spec)
     wanted = dict.fromkeys(("event_id", "ts", "lost", *kinds, *parts, *(() if person is None else (person,))))
+    units = {name: spec.columns[name].unit or "" for name in kinds if name in spec.columns}
     sides = []
     for side in (reference, window):
         rows = side.select(name for name in wanted if name in side.columns)
@@ -155,4 +157,4 @@ def _bounded(
         rules = tuple(rule for rule in every_rule(spec.redact) if rule != presidio.NAME)
         texts = {name: rules for name in (*kinds, *parts) if rows.schema.get(name) == pl.String}
         sides.append(redacted(rows, texts, redaction_key(site.keys.subject)))
-    return Question(about, sides[0], sides[1], kinds, parts, person, words, among, column, set_aside)
+    return Question(about, sides[0], sides[1], kinds, parts, person, words, among, column, set_aside, units)

@@ -27,7 +27,7 @@ def answer(asked: dict[str, Any], reference: pl.DataFrame, window: pl.DataFrame)
         examples = figures.pop("examples")
         figures |= {"level": LEVEL, "set_aside": [*map(asdict, aside), *figures["set_aside"]]}
         state = "found" if found_drift.drivers else "nothing"
-        sentence = drift_sentence(found_drift)
+        sentence = drift_sentence(found_drift, asked["units"])
         told = [one for one in (*aside, *found_drift.set_aside) if one.column == asked["column"]]
         if told and state == "nothing":
             sentence += f" The alert is about `{told[0].column}`, which was set aside: {told[0].reason}."

@@ -83,10 +83,9 @@ def _of_column(spec: ModelSpec, name: str, higher_is_better: bool, sides: Sequen
     values = [sign * number_values(s, name) for s in sides]
     limit = _usual(values[1], values[0])
     found = [s.with_columns(lost=pl.Series(v > limit)) for s, v in zip(sides, values, strict=True)]
-    return Lost(
-        found[0], found[1], f"{name} {'below' if higher_is_better else 'above'} {said(sign * limit)}", tells=True,
-        column=name,
-    )  # fmt: skip
+    way = "below" if higher_is_better else "above"
+    words = f"{name} {way} {said(sign * limit)} {spec.columns[name].unit or ''}".rstrip()
+    return Lost(found[0], found[1], words, tells=True, column=name)
 
 
 def _usual(reference: Floats, window: Floats, usual: float = USUAL, own: float = UPPER_FIFTH) -> float:

@@ -79,7 +79,7 @@ def _looked(site: Site, asked: Question) -> dict[str, Any]:
             getattr(asked, side).write_parquet(folder / f"{side}.parquet")
         plain = {
             "about": asked.about, "kinds": dict(asked.kinds), "parts": list(asked.parts), "person": asked.person,
-            "words": asked.words, "among": asked.among, "column": asked.column,
+            "words": asked.words, "among": asked.among, "units": dict(asked.units), "column": asked.column,
             "set_aside": [asdict(one) for one in asked.set_aside],
         }  # fmt: skip
         (folder / "question.json").write_text(json.dumps(plain), encoding="utf-8")

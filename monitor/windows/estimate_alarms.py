@@ -94,7 +94,7 @@ def _sentence(kpi: Reading, found: Reading, limit: float | None) -> str:
     return (
         f"{kpi.metric} is estimated at {measured(found.value)}{unit_word(found.unit)} ({measured(found.low)}-"
         f"{measured(found.high)}) {_known(kpi, found.n)}, beyond its limit {figure(limit)}"
-        f"{beyond(found.value, limit, found.unit)}."
+        f"{unit_word(found.unit)}{beyond(found.value, limit, found.unit)}."
     )
 
 

@@ -69,13 +69,13 @@ def in_words(found: Sequence[NamedRows], *, by_column: bool) -> str:
     """
     if not found:
         return ""
-    parts = [f"{_values(one, by_column=by_column)} ({_count(one)})" for one in found[:MAX_IN_SENTENCE]]
+    parts = [f"{_values(one, by_column=by_column)} ({_count(one)})" for one in found[:MAX_IN_SENTENCE] if one.values]
+    if not parts:
+        return " No value of theirs is shared by enough people to be named."
     return f" Most often: {'; '.join(parts)}."
 
 
 def _values(one: NamedRows, *, by_column: bool) -> str:
-    if not one.values:
-        return "values that few share"
     shown = [
         ("no value" if value is None else repr(value)) if by_column else f"`{name}` {_quoted(value)}"
         for name, value in one.values[:MAX_COLUMNS_IN_SENTENCE]

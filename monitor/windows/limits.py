@@ -136,7 +136,7 @@ def _sentence(reading: Reading, limit: float | None, again: float | None) -> str
     low, high = ("not bounded" if x is None else measured(x) for x in (reading.low, reading.high))
     sentence = (
         f"{name} is {measured(reading.value)}{unit_word(reading.unit)} ({low}-{high}, n = {count(reading.n)}), beyond "
-        f"its limit {figure(limit)}{beyond(reading.value, limit, reading.unit)}."
+        f"its limit {figure(limit)}{unit_word(reading.unit)}{beyond(reading.value, limit, reading.unit)}."
     )
     if again is None or abs(again - (reading.value or 0.0)) <= MAX_DISAGREEMENT:
         return sentence

@@ -56,7 +56,7 @@ def test_values_are_shown_where_at_least_five_people_share_them(people: int) -> 
     assert words == (
         " Most often: 'B' (10 rows of 5 people)."
         if people == 5
-        else " Most often: values that few share (10 rows of 4 people)."
+        else " No value of theirs is shared by enough people to be named."
     )
 
 

@@ -11,9 +11,9 @@ import pytest
 from monitor.why import classifier
 from monitor.why.classifier import ROUNDS, ResidualError, Table, told_apart
 from monitor.why.columns import Kind, usable
-from monitor.why.cuts import cuts_of, number_shares
-from monitor.why.drift import DriftFinding, find_drift
-from monitor.why.separation import area, grouped
+from monitor.why.cuts import Shares, cuts_of, number_shares
+from monitor.why.drift import DriftFinding, Driver, find_drift
+from monitor.why.separation import Area, area, grouped
 from monitor.why.wording import drift_sentence
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -201,7 +201,18 @@ def test_texts_and_vectors_that_are_absent_are_what_changed(column: str) -> None
     window = rows(400, 2, first=1500)
     without = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.col(column)).alias(column)
     said = drift_sentence(found(window.with_columns(without), **{column: KINDS[column]}))
-    assert said == f"What changed most: `{column}` has no value in 50 % of rows, 0 % in the reference."
+    assert said == f"What changed most: `{column}` has no value in 50 % of rows, 0 % in the reference, large."
+
+
+def test_a_driver_is_said_with_its_unit_its_size_and_no_share_that_chance_explains() -> None:
+    apart = Area(0.9, 0.88, 0.92)
+    far = Driver("income", "number", 0.8, (Shares("> 3.1 million", 0.053, 0.91, 900),))
+    none = Driver("amount", "number", 0.2, (Shares("> 500", 0.49, 0.46, 700),))
+    told = drift_sentence(DriftFinding(1000, 500, apart, (far, none)), {"income": "EUR"})
+    words = "`income` > 3.1 million EUR in 91 % of rows, 5.3 % in the reference, large."
+    assert told == f"What changed most: {words}"
+    assert drift_sentence(DriftFinding(1000, 500, apart, (none,))) == "What changed most: `amount` as a whole."
+    assert cuts_of(np.linspace(2e6, 4e6, 101)).names[-1] == "> 4 million"
 
 
 def test_numbers_at_the_ends_of_what_a_float_holds_have_cut_points() -> None:

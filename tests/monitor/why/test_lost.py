@@ -52,7 +52,7 @@ def test_nothing_is_claimed_without_a_trait_or_with_few_rows_or_one_class() -> N
     quiet = find_lost(REFERENCE, cases(1600, 2, hit=0.08), KINDS)
     assert quiet.leaves == ()
     assert lost_sentence(quiet, "wrong") == (
-        "Nothing tells cases that are wrong from others: no common trait of the lost cases held on the other half of "
+        "Nothing tells the lost cases (wrong) from others: no common trait of the lost cases held on the other half of "
         "the rows."
     )
     few = find_lost(REFERENCE, cases(40, 3, hit=0.5), KINDS)
