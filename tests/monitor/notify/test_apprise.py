@@ -130,7 +130,7 @@ def test_the_process_that_sends_sees_no_setting_and_leaves_nothing(configured: C
         patch.setenv("TMPDIR", str(tmp_path))
         document = {
             "url": f"json://{receiver.address}/", "title": "t", "text": "b", "html": "<p>b</p>", "chart": "iVBORw0K",
-            "kind": "info",
+            "kind": "info", "attachments": [],
         }  # fmt: skip
         assert through_apprise.send(document, limit_s=60).delivered
     assert list(tmp_path.glob("assay-message-*")) == []
