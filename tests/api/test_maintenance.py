@@ -93,7 +93,7 @@ def test_a_deploy_is_recorded_once_and_shown_on_the_chart_and_the_alert(site: Si
     assert kinds(site).count("model.deployed") == 1
     assert "v2 deployed" in client.get("/models/loans").text
     alert = client.get("/api/v1/models/loans/alerts").json()["items"][0]["id"]
-    assert "Version v2 was deployed 2 h before." in client.get(f"/alerts/{alert}").text
+    assert "version v2 was deployed 2 h before" in client.get(f"/alerts/{alert}").text
     ahead = client.post(path, json={"version": "v3", "at": "2027-01-01T00:00:00Z"})
     assert (ahead.status_code, ahead.json()["field"]) == (422, "at")
 

@@ -200,8 +200,8 @@ def test_pages_and_answers_show_what_a_later_spec_says_and_what_moved_within_the
     reference = world.client.get("/api/v1/models/loans").json()["reference"]
     assert {n["kind"] for n in reference["notices"]} == {"moved", "rows_in_no_window"}
     assert (reference["rows_in_no_window"], reference["rows_waiting"]) == (100, 100)
-    page = world.client.get("/models/loans").text
-    assert "revision 2: alarm" in page
-    assert "6 of these windows were judged again" in page
-    assert "moved within the reference itself" in page
+    windows = world.client.get("/models/loans/windows").text
+    assert "revision 2: alarm" in windows
+    assert "6 of these windows were judged again" in windows
+    assert "moved within the reference itself" in world.client.get("/models/loans/reference").text
     assert "Under later spec revisions" in world.client.get(f"/windows/{newest['id']}").text
