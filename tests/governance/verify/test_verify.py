@@ -202,7 +202,12 @@ def test_the_verifier_loads_nothing_of_the_service() -> None:
         "sorted(m for m in sys.modules if m.startswith(('core.', 'governance.')) and not m.endswith('__main__')))"
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    package = {p.stem for p in (ROOT / "governance" / "verify").glob("*.py")} - {"__init__", "__main__", "as_json", "lake"}
+    package = {p.stem for p in (ROOT / "governance" / "verify").glob("*.py")} - {
+        "__init__",
+        "__main__",
+        "as_json",
+        "lake",
+    }
     expected = ["core.canonical", "core.errors", "governance.proof", "governance.verify"]
     expected += [f"governance.proof.{name}" for name in ("checkpoint", "cosignature", "merkle", "note", "vkey")]
     expected += [f"governance.verify.{name}" for name in package]
