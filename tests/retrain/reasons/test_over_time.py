@@ -69,7 +69,7 @@ def test_a_window_whose_inputs_moved_counts_on_other_columns_and_alarms(site: Si
         told = client.get("/api/v1/models/loans/attributions", params={"column": "late"}).json()
         assert told["declared"]
         assert {one["segment"] for one in told["items"]} == {"", "channel=shop", "channel=web"}
-        shown = client.get("/models/loans").text
+        shown = client.get("/models/loans/columns").text
         section = shown[shown.index('id="attributions"') :]
         assert ">late<" in section, section[:1500]
         assert client.get(f"/windows/{window.id}").status_code == 200
