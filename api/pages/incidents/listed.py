@@ -74,6 +74,9 @@ def _where(asked: Asked, seen: list[UUID] | None) -> list[ColumnElement[bool]]:
         found.append(Incident.severity == severity)
     if (owner := asked.get("owner")) is not None:
         found.append(Incident.owner == owner)
+        if seen is not None:  # whose incident it is, is shown to those who see all of it
+            hidden = select(Alert.incident_id).where(Alert.model_id.is_(None) | Alert.model_id.not_in(seen))
+            found += [Incident.model_id.in_(seen), Incident.id.not_in(hidden)]
     if (model := asked.get("model")) is not None:
         ids = select(Model.id).where(Model.name == model)
         found.append(

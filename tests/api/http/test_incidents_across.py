@@ -87,6 +87,7 @@ def test_a_caller_of_one_model_sees_and_acts_on_its_part_alone(site: Site, clien
     assert client.post(f"{path}/link", json={"alert": str(second), "note": "same feed"}).status_code == 200
     client.post(f"{path}/comment", json={"text": "the cards feed broke loans too"})
     client.post(f"{path}/post-mortem", json={"cause": "the cards feed"})
+    client.post(f"{path}/assign", json={"owner": "ben"})
     mine = limited(site, "cards")
     shown = mine.get(path)
     assert shown.status_code == 200
@@ -100,6 +101,8 @@ def test_a_caller_of_one_model_sees_and_acts_on_its_part_alone(site: Site, clien
     assert "loans" not in page.text
     assert "loans" not in mine.get(f"/alerts/{second}").text
     assert "loans" not in mine.get("/incidents").text + mine.get("/api/v1/incidents").text
+    address = f'href="{path.removeprefix("/api/v1")}"'
+    assert [address in one.get("/incidents?owner=ben").text for one in (client, mine)] == [True, False]
     found = mine.get("/search", params={"q": "accuracy"}).text
     assert f'href="{path.removeprefix("/api/v1")}"' in found
     assert "loans" not in found
