@@ -131,7 +131,7 @@ def test_a_page_follows_a_run_without_being_loaded_again(
     at.page.wait_for_selector("progress[value='7']")
     assert "step 7 of 10" in at.page.inner_text(".progress")
     now("promoted", 10)
-    at.page.wait_for_selector(".lead:has-text('became champion')", timeout=60_000)
+    at.page.wait_for_selector(".lead:has-text('was promoted to champion')", timeout=60_000)
     assert at.page.locator("progress").count() == 0
     assert at.page.evaluate("window.loaded") == "once"
     assert at.page.locator("button.copy").count() > 0
