@@ -108,6 +108,7 @@ def _deleted() -> Iterator[str]:
 ONE_BY_ONE = {
     "monitor/confirm/drafts.py: left": "ArtifactDraft",
     "monitor/confirm/drafts.py: stored": "ArtifactDraft",
+    "monitor/explore/views.py: found": "EventView",
     "monitor/upkeep/erase_derived.py: draft": "ArtifactDraft",
     "monitor/upkeep/erase_quotes.py: cause": "FairnessCause",
     "monitor/upkeep/erase_quotes.py: measured": "Measurement",
