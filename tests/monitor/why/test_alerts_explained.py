@@ -151,11 +151,11 @@ def test_a_kpi_and_a_fairness_alert_say_what_lost_cases_have_in_common(site: Sit
     with site.database.read() as db:
         told = {name: findings(db, [found[name].id])[found[name].id][0] for name in ("kpi", "fairness")}
     assert re.fullmatch(
-        r"Most often wrong: channel = 'web': 4\d % wrong \(n = \d+, 95 % interval .*\) against .* elsewhere, large; .* in the "
-        r"reference\.", told["kpi"].sentence,
+        r"Most often wrong: channel = 'web': 4\d % wrong \(n = \d+, 95 % interval .*\) against .* elsewhere, large; .* "
+        r"in the reference\.", told["kpi"].sentence,
     )  # fmt: skip
     assert (told["fairness"].state, told["fairness"].figures["leaves"]) == ("nothing", [])  # no input tells whom
-    assert "missed though 'yes' from others among age = '18-29' (7" in told["fairness"].sentence
+    assert "(missed though 'yes') from others among age = '18-29' (7" in told["fairness"].sentence
 
 
 @SQLITE_FIRST
