@@ -22,6 +22,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
     "monitor.upkeep": (jobs.UpkeepJob(model="loans"), "default", {"model": "loans"}),
     "monitor.digest": (jobs.DigestJob(), "default", {}),
     "anchors.deliver": (jobs.AnchorJob(), "default", {}),
+    "ledger.check": (jobs.LedgerCheckJob(check_id=ID), "default", {"check_id": str(ID)}),
     "retrain.consider": (
         jobs.ConsiderJob(model="loans", cause="window", window_id=ID),
         "default",
