@@ -85,7 +85,7 @@ def feed(seed: int, steps: int) -> Iterator[pl.DataFrame]:
     [
         ({"rows": "first 1000"}, ROWS),
         pytest.param({"rows": "first 500"}, DAYS, marks=pytest.mark.slow),  # a part of the next
-        ({"rows": "first 500"}, DAYS | {"windows": ["6h", "1d"]}),
+        pytest.param({"rows": "first 500"}, DAYS | {"windows": ["6h", "1d"]}, marks=pytest.mark.slow),
         pytest.param(
             {"range": {"from": "2026-01-06T00:00:00Z", "to": "2026-01-12T00:00:00Z"}}, DAYS, marks=pytest.mark.slow
         ),
